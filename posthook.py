@@ -1,0 +1,758 @@
+# SPDX-License-Identifier: MIT
+"""Schedule webhooks with Posthook (https://posthook.io), in one file on the standard library.
+
+Copy this file into a project, drop it beside an AWS Lambda handler, or install it; then::
+
+    import posthook
+
+    client = posthook.Posthook("pk_...")  # or set POSTHOOK_API_KEY
+    hook = client.hooks.schedule("/webhooks/reminder", post_in="5m", data={"userId": "123"})
+    print(hook.id, hook.status)
+
+At that time Posthook POSTs the data, signed, to your project's domain. To verify what arrives::
+
+    signatures = posthook.create_signatures("ph_sk_...")  # or set POSTHOOK_SIGNING_KEY
+    delivery = signatures.parse_delivery(body, headers)  # or raises SignatureVerificationError
+
+Public names are those of posthook-python, so a program written for it runs unchanged. Python 3.9
+and later. ``python posthook.py demo`` shows everything at work with no account and no network.
+
+Map of the file; a section uses only what stands above it:
+
+     1  imports, names        5  requests and answers     9  callbacks: ack, nack
+     2  errors                6  transport               --  the cut line
+     3  models                7  client                  10  LocalPosthook
+     4  receiving             8  async client            11  command line
+
+Environment variables, read once by the constructors and only where the argument is not given:
+``POSTHOOK_API_KEY``, ``POSTHOOK_SIGNING_KEY`` (several keys may be separated by commas or white
+space), ``POSTHOOK_BASE_URL``; ``http_proxy``, ``https_proxy`` and ``no_proxy`` as urllib reads them.
+"""
+
+# ==================================================================================================
+# 1. Imports and names. Cheap ones only: whatever is heavy is imported by the object that needs it.
+# ==================================================================================================
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import os
+import re
+import reprlib
+import sys
+import time
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta, timezone
+
+TYPE_CHECKING = False  # type checkers take it for true; `typing` itself need not be imported
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+__version__ = "1.0.0"
+
+__all__ = [
+    # clients
+    "Posthook",
+    "AsyncPosthook",
+    "build_opener",
+    # models
+    "Hook",
+    "HookRetryOverride",
+    "HookSequenceData",
+    "QuotaInfo",
+    "BulkActionResult",
+    "CallbackResult",
+    "Delivery",
+    "Page",
+    "Result",
+    # callbacks
+    "ack",
+    "nack",
+    "async_ack",
+    "async_nack",
+    # receiving
+    "SignaturesService",
+    "create_signatures",
+    # constants
+    "STATUS_PENDING",
+    "STATUS_RETRY",
+    "STATUS_COMPLETED",
+    "STATUS_FAILED",
+    "SORT_BY_POST_AT",
+    "SORT_BY_CREATED_AT",
+    "SORT_ORDER_ASC",
+    "SORT_ORDER_DESC",
+    "STRATEGY_FIXED",
+    "STRATEGY_EXPONENTIAL",
+    # errors
+    "PosthookError",
+    "BadRequestError",
+    "AuthenticationError",
+    "ForbiddenError",
+    "NotFoundError",
+    "PayloadTooLargeError",
+    "RateLimitError",
+    "InternalServerError",
+    "PosthookConnectionError",
+    "PosthookTimeoutError",
+    "CallbackError",
+    "SignatureVerificationError",
+    "__version__",
+]
+
+STATUS_PENDING = "pending"  # waiting, or being delivered
+STATUS_RETRY = "retry"  # an attempt failed, another one follows
+STATUS_COMPLETED = "completed"
+STATUS_FAILED = "failed"  # the last retry failed
+
+SORT_BY_POST_AT = "postAt"
+SORT_BY_CREATED_AT = "createdAt"
+SORT_ORDER_ASC = "ASC"
+SORT_ORDER_DESC = "DESC"
+
+STRATEGY_FIXED = "fixed"
+STRATEGY_EXPONENTIAL = "exponential"
+
+_log = logging.getLogger("posthook")  # this name also where the file is vendored under another
+
+_UTC = timezone.utc
+
+
+# ==================================================================================================
+# 2. Errors. They touch nothing. Every one pickles: the message is the only positional argument.
+#
+#    PosthookError
+#    ├── BadRequestError 400, AuthenticationError 401, ForbiddenError 403, NotFoundError 404,
+#    │   PayloadTooLargeError 413, RateLimitError 429, InternalServerError 5xx
+#    ├── PosthookConnectionError     no whole answer: network, TLS, DNS, proxy
+#    │   └── PosthookTimeoutError    the deadline passed; a TimeoutError too
+#    ├── CallbackError               ack or nack was refused
+#    └── SignatureVerificationError  a delivery that must not be trusted
+#
+#    A wrong argument is a ValueError or a TypeError, raised before anything is sent.
+# ==================================================================================================
+
+
+class _Headers(dict[str, str]):
+    """A dict of response headers whose look-ups ignore case, as header names do."""
+
+    def __missing__(self, name: str) -> str:
+        wanted = name.lower()
+        for key, value in self.items():
+            if key.lower() == wanted:
+                return value
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def get(self, name: str, default: Any = None) -> Any:  # dict.get does not ask __missing__
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+
+class PosthookError(Exception):
+    """Base of every error that this module raises, wrong arguments aside.
+
+    Attributes:
+        message: what happened; the same as ``str(error)``. For an HTTP error, the server's text.
+        status_code: the HTTP status, or None where there was no answer.
+        code: a word for programs, such as ``"not_found"``; made from the status.
+        headers: the answer's headers, looked up in any case, or None.
+        body: the text of the answer's body (HTTP errors), or None.
+        retry_after: seconds that the server asked to wait (``Retry-After``), or None.
+    """
+
+    _status: int | None = None
+    _code = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        code: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.message: str = str(message) or type(self).__name__
+        super().__init__(self.message)
+        self.status_code: int | None = self._status if status_code is None else status_code
+        self.code: str = code or self._code
+        self.headers: Mapping[str, str] | None = None if headers is None else _Headers(headers)
+        self.body: str | None = None
+        self.retry_after: float | None = None
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"{name}(message={self.message!r}, status_code={self.status_code})"
+
+
+class _StatusError(PosthookError):
+    """Base of the errors that stand for one HTTP status."""
+
+    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, headers=headers)
+
+
+class BadRequestError(_StatusError):
+    """HTTP 400: a field is missing or wrong; the message says which."""
+
+    _status, _code = 400, "bad_request"
+
+
+class AuthenticationError(_StatusError):
+    """HTTP 401: the API key is wrong or revoked; also raised when there is no key at all."""
+
+    _status, _code = 401, "authentication_error"
+
+
+class ForbiddenError(_StatusError):
+    """HTTP 403: the project's plan does not allow this call."""
+
+    _status, _code = 403, "forbidden"
+
+
+class NotFoundError(_StatusError):
+    """HTTP 404: no such hook in the API key's project."""
+
+    _status, _code = 404, "not_found"
+
+
+class PayloadTooLargeError(_StatusError):
+    """HTTP 413: ``data`` is larger than the service takes (64 KB)."""
+
+    _status, _code = 413, "payload_too_large"
+
+
+class RateLimitError(_StatusError):
+    """HTTP 429: the month's hooks are used up, so trying again soon is of no use.
+
+    Attributes:
+        quota: the quota as the answer's headers tell it, or None.
+    """
+
+    _status, _code = 429, "rate_limit_exceeded"
+
+    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, headers)
+        self.quota: QuotaInfo | None = None
+
+
+class InternalServerError(PosthookError):
+    """HTTP 5xx: the service failed; ``status_code`` tells how."""
+
+    _code = "internal_error"
+
+    def __init__(
+        self, message: str, status_code: int = 500, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, status_code=status_code, headers=headers)
+
+
+class PosthookConnectionError(PosthookError):
+    """No whole answer came: the network, DNS, TLS or a proxy failed.
+
+    Attributes:
+        maybe_sent: False if no byte of the request was written, so that the server cannot have
+            seen it; True if it may have. After a failed ``schedule`` with True, look for the hook
+            with ``list(created_at_after=...)`` before scheduling again.
+    """
+
+    _code = "connection_error"
+
+    def __init__(self, message: str, *, maybe_sent: bool = True) -> None:
+        super().__init__(message)
+        self.maybe_sent: bool = maybe_sent
+
+
+class PosthookTimeoutError(PosthookConnectionError, TimeoutError):
+    """The call's deadline (``timeout``) passed before its answer was whole."""
+
+
+class CallbackError(PosthookError):
+    """An ``ack`` or ``nack`` was refused: a bad token (401), one expired (410), or a server fault."""
+
+    _code = "callback_error"
+
+    def __init__(self, message: str, status_code: int | None = None) -> None:
+        super().__init__(message, status_code=status_code)
+
+
+class SignatureVerificationError(PosthookError):
+    """A delivery that must not be trusted, for whatever cause.
+
+    Attributes:
+        reason: ``no_key``, ``missing_header``, ``bad_timestamp``, ``too_old``, ``in_future``,
+            ``mismatch`` or ``bad_payload``.
+    """
+
+    _code = "signature_verification_error"
+
+    def __init__(self, message: str, *, reason: str = "mismatch") -> None:
+        super().__init__(message)
+        self.reason: str = reason
+
+
+_STATUS_ERRORS: dict[int, type[_StatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    413: PayloadTooLargeError,
+    429: RateLimitError,
+}
+
+
+def _status_error(
+    status: int, message: str, headers: Mapping[str, str] | None = None
+) -> PosthookError:
+    """The error for an HTTP status that is not 2xx."""
+    if status in _STATUS_ERRORS:
+        return _STATUS_ERRORS[status](message, headers)
+    if 500 <= status <= 599:
+        return InternalServerError(message, status, headers)
+    return PosthookError(message, status_code=status, code="unknown_error", headers=headers)
+
+
+# ==================================================================================================
+# 3. Models. They may raise errors; they never touch the clock or a socket.
+#
+#    What the server sends is read leniently: a field that is missing, null or of the wrong type
+#    takes its default, a field that is not known stays in ``Hook.raw``. Nothing here raises for it.
+# ==================================================================================================
+
+_NO_TIME = datetime.min.replace(tzinfo=_UTC)  # stands for a time that is absent or unreadable
+
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 100  # characters; a datetime is shown whole
+
+
+class _Model:
+    """Base of the dataclasses: a repr that stays short whatever a server put into a field."""
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{f.name}={_repr.repr(getattr(self, f.name))}"
+            for f in fields(self)  # type: ignore[arg-type]
+            if f.repr
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, repr=False)
+class QuotaInfo(_Model):
+    """The month's quota of hooks, from the headers of the answer to ``schedule``.
+
+    Attributes:
+        limit: hooks that may be scheduled in the calendar month.
+        usage: hooks scheduled in it so far, this one included.
+        remaining: hooks left.
+        resets_at: when a new month begins, or None if the server did not say so readably.
+    """
+
+    limit: int
+    usage: int
+    remaining: int
+    resets_at: datetime | None
+
+
+@dataclass(frozen=True, repr=False)
+class HookRetryOverride(_Model):
+    """How often and how soon one hook's delivery is retried, instead of the project's settings.
+
+    The ranges are the service's; it answers 400 outside of them.
+
+    Attributes:
+        min_retries: retries after the first attempt, 1 to 15.
+        delay_secs: seconds before a retry, 5 to 60.
+        strategy: ``STRATEGY_FIXED``, or ``STRATEGY_EXPONENTIAL``: each delay longer than the last.
+        backoff_factor: by how much (exponential), 1.1 to 4.0; the service's default is 2.0.
+        max_delay_secs: longest delay in seconds, 60 to 3600; required with exponential.
+        jitter: add 0 to 25 % at random to each delay.
+    """
+
+    min_retries: int
+    delay_secs: int
+    strategy: str
+    backoff_factor: float | None = None
+    max_delay_secs: int | None = None
+    jitter: bool = False
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> HookRetryOverride:
+        """Read the API's object; what is missing or of a wrong type becomes 0, "" or None."""
+        most = data.get("maxDelaySecs")
+        return cls(
+            min_retries=_whole(data.get("minRetries")),
+            delay_secs=_whole(data.get("delaySecs")),
+            strategy=_text(data.get("strategy")),
+            backoff_factor=_number(data.get("backoffFactor"), None),
+            max_delay_secs=most if type(most) is int else None,
+            jitter=data.get("jitter") is True,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The API's object, without what was not given."""
+        optional = {
+            "backoffFactor": self.backoff_factor,
+            "maxDelaySecs": self.max_delay_secs,
+            "jitter": self.jitter or None,
+        }
+        return {
+            "minRetries": self.min_retries,
+            "delaySecs": self.delay_secs,
+            "strategy": self.strategy,
+            **{name: value for name, value in optional.items() if value is not None},
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class HookSequenceData(_Model):
+    """Where a hook stands in a sequence.
+
+    Attributes:
+        sequence_id: the sequence's id.
+        step_name: the step that this hook runs.
+        sequence_last_run_at: when the sequence ran last, as the server's text (RFC 3339).
+    """
+
+    sequence_id: str
+    step_name: str
+    sequence_last_run_at: str
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> HookSequenceData:
+        """Read the API's object; what is missing or no text becomes ``""``."""
+        return cls(
+            sequence_id=_text(data.get("sequenceID")),
+            step_name=_text(data.get("stepName")),
+            sequence_last_run_at=_text(data.get("sequenceLastRunAt")),
+        )
+
+
+@dataclass(repr=False)
+class Hook(_Model):
+    """A scheduled webhook.
+
+    Times are aware datetimes; one that is absent or unreadable is ``datetime.min`` in UTC.
+
+    Attributes:
+        id: the hook's id, also the idempotency key of its deliveries.
+        path: the path under the project's domain that it is delivered to.
+        data: the payload, any JSON value.
+        post_at: when it is due.
+        status: ``STATUS_PENDING``, ``STATUS_RETRY``, ``STATUS_COMPLETED`` or ``STATUS_FAILED``.
+        post_duration_seconds: seconds that the last delivery took; 0.0 before the first.
+        created_at, updated_at: when it was scheduled, and last changed.
+        domain: the domain that it is delivered to, or None if the server did not say.
+        attempts: deliveries attempted so far.
+        failure_error: why the last attempt failed, or ``""``.
+        sequence_data: its place in a sequence, or None.
+        retry_override: its own retry settings, or None for the project's.
+        quota: the quota after ``schedule``; None on every other call.
+        raw: the object as the server sent it, with every field this class does not name.
+    """
+
+    id: str
+    path: str
+    data: Any
+    post_at: datetime
+    status: str
+    post_duration_seconds: float
+    created_at: datetime
+    updated_at: datetime
+    domain: str | None = None
+    attempts: int = 0
+    failure_error: str = ""
+    sequence_data: HookSequenceData | None = None
+    retry_override: HookRetryOverride | None = None
+    quota: QuotaInfo | None = None
+    raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Hook:
+        """Read the API's object; what is missing or of a wrong type takes its default."""
+        get = data.get
+        domain, sequence, override = get("domain"), get("sequenceData"), get("retryOverride")
+        return cls(
+            _text(get("id")),
+            _text(get("path")),
+            get("data"),
+            _time(get("postAt")),
+            _text(get("status")),
+            _number(get("postDurationSeconds"), 0.0),
+            _time(get("createdAt")),
+            _time(get("updatedAt")),
+            domain if type(domain) is str else None,
+            _whole(get("attempts")),
+            _text(get("failureError")),
+            HookSequenceData.from_dict(sequence) if _is_filled(sequence) else None,
+            HookRetryOverride.from_dict(override) if _is_filled(override) else None,
+            None,
+            data,
+        )
+
+
+class Page(list["Hook"]):
+    """One page of hooks: a list with what the server said about the rest.
+
+    Attributes:
+        cursor: pass it to ``list(cursor=...)`` for the next page; None on the last one, or from a
+            server that has no cursors.
+        total_items: how many hooks match in all, or None if the server did not say.
+    """
+
+    def __init__(
+        self,
+        hooks: Iterable[Hook] = (),
+        *,
+        cursor: str | None = None,
+        total_items: int | None = None,
+    ) -> None:
+        super().__init__(hooks)
+        self.cursor: str | None = cursor
+        self.total_items: int | None = total_items
+
+
+@dataclass(frozen=True, repr=False)
+class BulkActionResult(_Model):
+    """What a bulk call did.
+
+    Attributes:
+        affected: hooks acted on; those that are unknown or in the wrong state are not counted.
+    """
+
+    affected: int
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> BulkActionResult:
+        """Read the API's object; a missing or badly typed count is 0."""
+        return cls(affected=_whole(data.get("affected")))
+
+
+@dataclass(frozen=True, repr=False)
+class CallbackResult(_Model):
+    """What an ``ack`` or ``nack`` did.
+
+    Attributes:
+        applied: True if the hook is now as asked; a repeated callback says True again.
+        status: the hook's status: ``completed``, ``nacked``, ``failed``, ``not_found`` (the hook
+            was deleted), ``conflict`` (a newer attempt has started) or ``unknown``.
+    """
+
+    applied: bool
+    status: str
+
+
+@dataclass(repr=False)
+class Delivery(_Model):
+    """A delivery whose signature holds.
+
+    Attributes:
+        hook_id: the hook's id, from the signed body; the same on every attempt.
+        timestamp: when this attempt was signed, in Unix seconds.
+        path: the path that the hook was scheduled with.
+        data: the payload, any JSON value.
+        body: the exact bytes that were signed.
+        post_at, posted_at: when it was due, and when it was sent (aware datetimes; absent or
+            unreadable: ``datetime.min`` in UTC).
+        created_at, updated_at: when the hook was scheduled, and last changed.
+        ack_url, nack_url: where to report the result of an async hook; None for both unless the
+            delivery has both. They are not signed: see the README before calling them from a
+            place that anyone can reach.
+    """
+
+    hook_id: str
+    timestamp: int
+    path: str
+    data: Any
+    body: bytes = field(repr=False)
+    post_at: datetime
+    posted_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    ack_url: str | None = field(default=None, repr=False)
+    nack_url: str | None = field(default=None, repr=False)
+
+
+_ACCEPT_SECONDS = (10, 10_800)  # the service's range for Posthook-Async-Timeout
+
+
+@dataclass(frozen=True, repr=False)
+class Result(_Model):
+    """What a handler function says about a delivery: make one with ``ack``, ``accept`` or ``nack``.
+
+    Attributes:
+        kind: ``"ack"``, ``"accept"`` or ``"nack"``.
+        timeout: seconds until the callback is due, for ``accept``; else None.
+        error: the object given to ``nack``; else None.
+    """
+
+    kind: str
+    timeout: float | None = None
+    error: object = None
+
+    @classmethod
+    def ack(cls) -> Result:
+        """The delivery is done: answered 200, the hook is completed."""
+        return cls("ack")
+
+    @classmethod
+    def accept(cls, timeout: float) -> Result:
+        """The delivery is being worked on: answered 202; call ``ack`` or ``nack`` within ``timeout``.
+
+        Args:
+            timeout: seconds until then, 10 to 10,800 (the service's range).
+
+        Raises:
+            ValueError, TypeError: for anything else.
+        """
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+            raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
+        least, most = _ACCEPT_SECONDS
+        if not least <= timeout <= most:
+            raise ValueError(f"timeout is {least} to {most} seconds")
+        return cls("accept", timeout)
+
+    @classmethod
+    def nack(cls, error: object = None) -> Result:
+        """The delivery failed: answered 500, Posthook tries again or gives up.
+
+        Args:
+            error: why, for the log and the answer; a text or an exception.
+        """
+        return cls("nack", None, error)
+
+
+# What a field of the server's may be, else its default. `type() is` keeps bool out of the numbers.
+
+
+def _text(value: object) -> str:
+    return value if type(value) is str else ""
+
+
+def _whole(value: object) -> int:
+    return value if type(value) is int else 0
+
+
+def _number(value: object, default: Any) -> Any:
+    if type(value) is float:
+        return value
+    try:
+        return float(value) if type(value) is int else default
+    except OverflowError:
+        return default
+
+
+def _is_filled(value: object) -> bool:
+    return bool(value) and type(value) is dict
+
+
+# RFC 3339, one reader and one writer. datetime.fromisoformat alone takes neither "Z" nor three of
+# the ten lengths of a fraction before Python 3.11, and more than RFC 3339 from then on.
+
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:)(\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def _parse_time(text: str) -> datetime:
+    """Read an RFC 3339 time; digits past the microsecond are cut. Raises ValueError."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"no RFC 3339 time with a time zone: {text[:40]!r}")
+    minute, second, fraction, offset = match.groups("")
+    leap = second == "60"  # RFC 3339 has leap seconds, datetime does not: the next second
+    zone = "+00:00" if offset in "Zz" else offset
+    moment = datetime.fromisoformat(f"{minute}{'59' if leap else second}.{fraction:0<6.6}{zone}")
+    return moment + timedelta(seconds=1) if leap else moment
+
+
+def _time(value: object) -> datetime:
+    """Read a time that the server sent; one that is absent or unreadable is _NO_TIME."""
+    try:
+        return _parse_time(value) if type(value) is str else _NO_TIME
+    except (ValueError, OverflowError):
+        return _NO_TIME
+
+
+def _format_time(moment: datetime) -> str:
+    """Write an aware datetime as RFC 3339 in UTC, microseconds kept, none where they are zero."""
+    return moment.astimezone(_UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+# Durations, one reader and one writer: days, hours, minutes, seconds, each at most once, large first.
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)
+_UNIT_SECONDS = (86_400, 3_600, 60, 1)
+
+
+def _parse_duration(text: str) -> int:
+    """Read a duration such as ``1d2h30m`` as seconds. Raises ValueError."""
+    match = _DURATION.fullmatch(text)
+    if not text or match is None:
+        raise ValueError(f'no duration such as "90s", "5m" or "1d2h30m": {text[:40]!r}')
+    if any(len(count) > 12 for count in match.groups("")):
+        raise ValueError("a duration of more than 12 digits")
+    return sum(int(n or 0) * unit for n, unit in zip(match.groups(), _UNIT_SECONDS))
+
+
+def _format_duration(delay: timedelta) -> str:
+    """Write a timedelta as whole seconds, rounded up so that a hook never comes early."""
+    return f"{-(-delay // timedelta(seconds=1))}s"
+
+
+# ==================================================================================================
+# 4. Receiving: verifying deliveries, and the WSGI, ASGI and AWS Lambda handlers. Uses the models,
+#    hmac and logging; never a socket, never an API path.
+# ==================================================================================================
+
+
+# ==================================================================================================
+# 5. Requests and answers: what a call becomes on the wire, and how an answer becomes a model or an
+#    error. Pure functions: no socket, no clock.
+# ==================================================================================================
+
+
+# ==================================================================================================
+# 6. Transport: one urllib.request.Request in, one whole response out, over kept connections. Knows
+#    HTTP, TLS and sockets; never JSON, API paths or retries.
+# ==================================================================================================
+
+
+# ==================================================================================================
+# 7. The client: the retry rule, the one loop that follows it, and the calls. Uses all above, the
+#    clock and logging; never http.client or ssl.
+# ==================================================================================================
+
+
+# ==================================================================================================
+# 8. The async client: the calls of section 7 on threads of its own. Uses the client, asyncio and
+#    the transport's one way to cut a call; never JSON or API paths.
+# ==================================================================================================
+
+
+# ==================================================================================================
+# 9. Callbacks: ack and nack, and their async forms, over one shared pool. They use sections 5 to 8,
+#    never the hooks API.
+# ==================================================================================================
+
+
+# ==================================================================================================
+# THE CUT LINE. The client works without what follows: delete from here to the end to ship it alone.
+# ==================================================================================================
+# 10. LocalPosthook: the service on loopback, with a clock that can be moved. Uses models, signing,
+#     transport and http.server; never the client.
+# ==================================================================================================
+
+
+# ==================================================================================================
+# 11. The command line. Uses everything public, and nothing private of the sections above.
+# ==================================================================================================
