@@ -715,6 +715,21 @@ def _format_duration(delay: timedelta) -> str:
 # ==================================================================================================
 
 
+class SignaturesService:
+    """Stand-in until section 4 is merged."""
+
+    def __init__(self, signing_key: str) -> None:
+        self._key = signing_key.strip().encode()
+
+    def sign(
+        self, body: bytes, *, hook_id: str | None = None, timestamp: int | None = None
+    ) -> dict[str, str]:
+        stamp = str(int(time.time()) if timestamp is None else timestamp)
+        mac = hmac.new(self._key, stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+        headers = {"Posthook-Timestamp": stamp, "Posthook-Signature": f"v1,{mac}"}
+        return headers if hook_id is None else {"Posthook-Id": hook_id, **headers}
+
+
 # ==================================================================================================
 # 5. Requests and answers: what a call becomes on the wire, and how an answer becomes a model or an
 #    error. Pure functions: no socket, no clock.
@@ -725,6 +740,75 @@ def _format_duration(delay: timedelta) -> str:
 # 6. Transport: one urllib.request.Request in, one whole response out, over kept connections. Knows
 #    HTTP, TLS and sockets; never JSON, API paths or retries.
 # ==================================================================================================
+
+
+def build_opener(*, proxy: str | None = None, max_connections: int = 100) -> Any:
+    """Stand-in until section 6 is merged: no TLS, no proxies."""
+    return _StandInOpener()
+
+
+class _StandInOpener:
+    def __init__(self) -> None:
+        self._idle: dict[str, list[Any]] = {}
+
+    def open(self, request: Any, timeout: float) -> Any:
+        import http.client
+        import io
+        import select
+        import urllib.response
+
+        end = time.monotonic() + timeout
+        pool = self._idle.setdefault(request.host, [])
+        connection = None
+        while pool and connection is None:
+            connection = pool.pop()
+            if select.select([connection.sock], [], [], 0)[0]:
+                connection.close()
+                connection = None
+        connection = connection or http.client.HTTPConnection(request.host)
+        try:
+            connection.timeout = timeout
+            if connection.sock:
+                connection.sock.settimeout(timeout)
+            connection.request(
+                request.get_method(), request.selector, request.data, dict(request.header_items())
+            )
+            answer = connection.getresponse()
+            parts = []
+            while True:
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                if connection.sock:
+                    connection.sock.settimeout(left)
+                part = answer.read1(65536)
+                if not part:
+                    break
+                parts.append(part)
+        except TimeoutError:
+            connection.close()
+            raise PosthookTimeoutError("timed out") from None
+        except OSError as error:
+            connection.close()
+            if type(error).__name__ == "timeout":
+                raise PosthookTimeoutError("timed out") from None
+            raise PosthookConnectionError(str(error) or type(error).__name__) from error
+        except http.client.HTTPException as error:
+            connection.close()
+            raise PosthookConnectionError(str(error) or type(error).__name__) from error
+        if connection.sock and not answer.will_close:
+            pool.append(connection)
+        else:
+            connection.close()
+        whole = urllib.response.addinfourl(
+            io.BytesIO(b"".join(parts)), answer.headers, request.full_url, answer.status
+        )
+        return whole
+
+    def close(self) -> None:
+        for pool in self._idle.values():
+            while pool:
+                pool.pop().close()
 
 
 # ==================================================================================================
