@@ -786,6 +786,8 @@ class _StandInOpener:
                     break
                 parts.append(part)
             answer.read()
+            if answer.length:
+                raise ConnectionError("cut off")
         except TimeoutError:
             connection.close()
             raise PosthookTimeoutError("timed out") from None
@@ -899,11 +901,11 @@ class LocalPosthook:
         from queue import SimpleQueue
         from random import random
 
-        self._signatures = SignaturesService(signing_key)
         self._forward_to = None if forward_to is None else _check_url(forward_to)
         self._port = _check_count("port", port, 65_535)
         self.api_key = _check_key("api_key", api_key)
         self.signing_key = _check_key("signing_key", signing_key)
+        self._signatures = SignaturesService(signing_key)
         self._project = _Project(
             quota=_check_count("quota", quota, sys.maxsize),
             async_hooks=bool(async_hooks),
