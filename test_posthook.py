@@ -997,7 +997,7 @@ REFUSED = [
     ({"postIn": None, "postAt": "9999-12-31T23:59:59-10:00"}, "postAt"),
     ({"retryOverride": []}, "retryOverride must be"),
     ({"retryOverride": "fixed"}, "retryOverride must be"),
-    ({"retryOverride": {}}, "required"),
+    ({"retryOverride": {}}, "strategy must be"),
 ]
 
 
@@ -1441,19 +1441,19 @@ def test_bulk_takes_a_thousand_ids():
 @contextlib.contextmanager
 def open_hook(headers=None, status=202, **fields):
     """A hook whose endpoint has answered 202: the server, the hook, and post(verb, attempt)."""
-    with endpoint(lambda _: (status, headers or {})) as (url, got):
-        with posthook.LocalPosthook(url, async_hooks=True) as server:
-            hook = add(server, post_in="1s", **fields)
-            server.advance(1)
+    receiver = endpoint(lambda _: (status, headers or {}))
+    with receiver as (url, got), posthook.LocalPosthook(url, async_hooks=True) as server:
+        hook = add(server, post_in="1s", **fields)
+        server.advance(1)
 
-            def post(verb, attempt=1, *, body=None, change=""):
-                target = got[attempt - 1][1][f"Posthook-{verb}-URL"] + change
-                assert target.startswith(server.url + "/")
-                status, answer, _ = api(server, "POST", target[len(server.url) :], body, key="")
-                return status, answer["data"]["status"] if status == 200 else answer["error"]
+        def post(verb, attempt=1, *, body=None, change=""):
+            target = got[attempt - 1][1][f"Posthook-{verb}-URL"] + change
+            assert target.startswith(server.url + "/")
+            status, answer, _ = api(server, "POST", target[len(server.url) :], body, key="")
+            return status, answer["data"]["status"] if status == 200 else answer["error"]
 
-            post.got = got
-            yield server, hook, post
+        post.got = got
+        yield server, hook, post
 
 
 def test_a_202_waits_and_an_ack_completes():
@@ -1606,13 +1606,13 @@ def test_a_callback_may_be_faster_than_the_answer(verb, answer, result, status):
 
 
 def test_a_deadline_passes_in_real_time_too_and_is_410_even_before_it_is_noticed():
-    project = posthook._Project(quota=1, async_hooks=True, domain=None, random=lambda: 0)
+    project = posthook._Project(1, True, None)
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
     second = timedelta(seconds=1)
     project.schedule(now, ("/a", {}, second, None))
     hook = project.begin(now + second)
     url = project.callback_headers(hook, "")["Posthook-Ack-URL"].split("/")[3:]
-    project.end(hook, posthook._Attempt("", "", None, 1, now, 202, "", 0.0), 10, now + second)
+    project.end(hook, hook.record(202, "", 0.1), 10, now + second)
     assert project.due() == now + 11 * second
     with pytest.raises(posthook.PosthookError) as error:
         project.callback(now + 11 * second, *url, None)
