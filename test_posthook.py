@@ -11,6 +11,7 @@ import json
 import re
 import socket
 import struct
+import sys
 import threading
 import time
 from datetime import datetime, timedelta, timezone
@@ -166,6 +167,14 @@ def moment(text):
 
 PAST = "2020-01-01T00:00:00Z"
 FIXED = {"minRetries": 2, "delaySecs": 5, "strategy": "fixed"}
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """A server for tests that leave nothing behind in it but hooks that are not due."""
+    with posthook.LocalPosthook() as server:
+        add(server, post_in="365d")
+        yield server
 
 
 # The object
@@ -489,16 +498,27 @@ def test_advance_waits_for_what_is_in_flight_in_real_time():
     assert [path for path, *_ in got] == ["/held", "/later"]
 
 
-def test_two_threads_may_advance_and_both_count():
-    with posthook.LocalPosthook() as server:
-        for hours in range(1, 9):
+def test_an_advance_waits_for_another_threads_and_both_count():
+    arrived, release = threading.Event(), threading.Event()
+
+    def hold(_):
+        arrived.set()
+        release.wait(10)
+        return 200
+
+    with endpoint(hold) as (url, got), posthook.LocalPosthook(url) as server:
+        for hours in (1, 3, 5):
             add(server, post_in=f"{hours}h")
-        threads = [threading.Thread(target=server.advance, args=("2h",)) for _ in range(4)]
+        threads = [threading.Thread(target=server.advance, args=("2h",)) for _ in range(2)]
+        threads[0].start()
+        assert arrived.wait(10)
+        threads[1].start()
+        until(lambda: sys._current_frames()[threads[1].ident].f_code.co_name == "wait")
+        assert len(got) == 1
+        release.set()
         for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(server.deliveries) == 8
+            thread.join(10)
+        assert len(server.deliveries) == 2
 
 
 def test_leaving_local_ends_an_advance_under_way():
@@ -809,18 +829,21 @@ def test_a_client_that_resets_its_connection_prints_nothing(capfd, caplog):
         b'{"path": "/a", "postIn": "1s"} {}',
     ],
 )
-def test_a_body_that_is_no_json_object_is_400(body):
-    with posthook.LocalPosthook() as server:
-        status, answer, _ = api(server, "POST", "/v1/hooks", body)
-        assert (status, list(answer)) == (400, ["error"])
-        assert isinstance(answer["error"], str)
-        assert server.hooks == []
+def test_a_body_that_is_no_json_object_is_400(shared, body):
+    before = len(shared.hooks)
+    status, answer, _ = api(shared, "POST", "/v1/hooks", body)
+    assert (status, list(answer)) == (400, ["error"])
+    assert isinstance(answer["error"], str)
+    assert len(shared.hooks) == before
 
 
 def test_data_nested_as_deeply_as_can_be_read_can_be_given_back():
     with posthook.LocalPosthook() as server:
-        accepted = 0
-        for depth in range(700, 1100, 3):
+        accepted, deepest = 0, 100
+        with contextlib.suppress(RecursionError):
+            while json.loads("[" * deepest + "]" * deepest):
+                deepest += 10
+        for depth in range(deepest - 200, deepest + 50, 3):
             data = b"[" * depth + b"]" * depth
             body = b'{"path": "/a", "postIn": "1s", "data": ' + data + b"}"
             status, _, _ = api(server, "POST", "/v1/hooks", body)
@@ -869,9 +892,8 @@ def test_a_wrong_key_is_401_and_nothing_is_done(key, method):
         ("GET", "/v1/hooks/%2e%2e", 404),
     ],
 )
-def test_unknown_paths_and_methods_are_refused(method, path, status):
-    with posthook.LocalPosthook() as server:
-        got, body, headers = api(server, method, path)
+def test_unknown_paths_and_methods_are_refused(shared, method, path, status):
+    got, body, headers = api(shared, method, path)
     assert (got, list(body)) == (status, ["error"])
     assert bool(headers["Allow"]) == (status == 405)
 
@@ -953,10 +975,9 @@ def test_absent_data_is_an_empty_object_and_unknown_fields_and_nulls_count_as_ab
         ("\ud800" * 12_000, 413),
     ],
 )
-def test_data_over_64_kb_is_413(data, status):
-    with posthook.LocalPosthook() as server:
-        body = {"path": "/a", "postIn": "1h", "data": data}
-        got, answer, _ = api(server, "POST", "/v1/hooks", body)
+def test_data_over_64_kb_is_413(shared, data, status):
+    body = {"path": "/a", "postIn": "1h", "data": data}
+    got, answer, _ = api(shared, "POST", "/v1/hooks", body)
     assert got == status
     assert status == 201 or answer == {"error": "Payload exceeds 64 KB limit"}
 
@@ -1002,11 +1023,11 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("fields", "text"), REFUSED)
-def test_schedule_refuses_what_is_missing_or_wrong(fields, text):
-    with posthook.LocalPosthook() as server:
-        body = {"path": "/a", "postIn": "1h", **fields}
-        status, answer, headers = api(server, "POST", "/v1/hooks", body)
-        assert server.hooks == []
+def test_schedule_refuses_what_is_missing_or_wrong(shared, fields, text):
+    before = len(shared.hooks)
+    body = {"path": "/a", "postIn": "1h", **fields}
+    status, answer, headers = api(shared, "POST", "/v1/hooks", body)
+    assert len(shared.hooks) == before
     assert (status, list(answer)) == (400, ["error"])
     assert text in answer["error"]
     assert "Posthook-HookQuota-Limit" not in headers
@@ -1052,11 +1073,10 @@ def test_schedule_refuses_what_is_missing_or_wrong(fields, text):
         ({"unknown": [1]}, 201),
     ],
 )
-def test_the_ranges_of_a_retry_override_are_kept_and_it_is_echoed_as_sent(change, status):
-    with posthook.LocalPosthook() as server:
-        override = {**FIXED, **change}
-        body = {"path": "/a", "postIn": "1h", "retryOverride": override}
-        got, answer, _ = api(server, "POST", "/v1/hooks", body)
+def test_the_ranges_of_a_retry_override_are_kept_and_it_is_echoed_as_sent(shared, change, status):
+    override = {**FIXED, **change}
+    body = {"path": "/a", "postIn": "1h", "retryOverride": override}
+    got, answer, _ = api(shared, "POST", "/v1/hooks", body)
     assert got == status
     assert status == 400 or answer["data"]["retryOverride"] == override
 
@@ -1072,9 +1092,8 @@ def test_the_ranges_of_a_retry_override_are_kept_and_it_is_echoed_as_sent(change
         ("007s", 7),
     ],
 )
-def test_post_in_is_counted_from_receipt(text, seconds):
-    with posthook.LocalPosthook() as server:
-        hook = add(server, post_in=text)
+def test_post_in_is_counted_from_receipt(shared, text, seconds):
+    hook = add(shared, post_in=text)
     assert (moment(hook["postAt"]) - moment(hook["createdAt"])).total_seconds() == seconds
 
 
@@ -1115,9 +1134,8 @@ def test_post_at_is_kept_to_the_microsecond_and_answered_in_utc(text, utc):
         ("2026-10-25T01:30:00", "Europe/London", "2026-10-25T00:30:00Z"),
     ],
 )
-def test_a_local_time_becomes_utc_by_the_services_rules(local, zone, utc):
-    with posthook.LocalPosthook() as server:
-        assert add(server, postAtLocal=local, timezone=zone)["postAt"] == utc
+def test_a_local_time_becomes_utc_by_the_services_rules(shared, local, zone, utc):
+    assert add(shared, postAtLocal=local, timezone=zone)["postAt"] == utc
 
 
 @pytest.mark.parametrize(
@@ -1147,10 +1165,9 @@ def test_a_local_time_becomes_utc_by_the_services_rules(local, zone, utc):
         ("2026-07-01T09:00:00", 3),
     ],
 )
-def test_a_wrong_local_time_or_zone_is_400(local, zone):
-    with posthook.LocalPosthook() as server:
-        body = {"path": "/a", "postAtLocal": local, "timezone": zone}
-        assert api(server, "POST", "/v1/hooks", body)[0] == 400
+def test_a_wrong_local_time_or_zone_is_400(shared, local, zone):
+    body = {"path": "/a", "postAtLocal": local, "timezone": zone}
+    assert api(shared, "POST", "/v1/hooks", body)[0] == 400
 
 
 def quota(headers):
@@ -1421,12 +1438,11 @@ TIMES = {"startTime": "2020-01-01T00:00:00Z", "endTime": "2200-01-01T00:00:00Z"}
     ],
 )
 @pytest.mark.parametrize("action", ["retry", "replay", "cancel"])
-def test_bulk_refuses_a_wrong_body_and_does_nothing(action, body):
-    with posthook.LocalPosthook() as server:
-        add(server)
-        status, answer, _ = api(server, "POST", f"/v1/hooks/bulk/{action}", body)
-        assert (status, list(answer)) == (400, ["error"])
-        assert len(server.hooks) == 1
+def test_bulk_refuses_a_wrong_body_and_does_nothing(shared, action, body):
+    before = len(shared.hooks)
+    status, answer, _ = api(shared, "POST", f"/v1/hooks/bulk/{action}", body)
+    assert (status, list(answer)) == (400, ["error"])
+    assert len(shared.hooks) == before
 
 
 def test_bulk_takes_a_thousand_ids():
@@ -1498,19 +1514,17 @@ def test_a_callback_for_an_attempt_that_failed_by_its_answer_hears_so():
         assert get(server, hook)["status"] == "retry"
 
 
-@pytest.mark.parametrize("change", range(-41, 1))
-def test_a_changed_token_is_401(change):
+def test_any_changed_character_of_a_token_is_401():
     with open_hook() as (server, hook, post):
-        url = post.got[0][1]["Posthook-Ack-URL"]
-        if change:
-            char = "0" if url[change] != "0" else "1"
-            url = url[:change] + (char if change > -41 else "/x") + url[change + 1 or len(url) :]
-        else:
-            url += "0"
-        status, body, _ = api(server, "POST", url[len(server.url) :], key="")
-        assert (status, list(body)) == (401, ["error"])
+        url = post.got[0][1]["Posthook-Ack-URL"][len(server.url) :]
+        token = re.search("[0-9a-f]+$", url).group()
+        assert len(token) >= 20
+        for place in range(1, len(token) + 1):
+            other = "0" if url[-place] != "0" else "A"
+            changed = url[: len(url) - place] + other + url[len(url) - place + 1 :]
+            status, body, _ = api(server, "POST", changed, key="")
+            assert (status, list(body)) == (401, ["error"])
         assert get(server, hook)["status"] == "pending"
-        assert len(re.search("[0-9a-f]+$", url).group()) >= 20
 
 
 def test_a_token_holds_for_one_verb_one_attempt_and_one_hook():
