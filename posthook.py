@@ -972,9 +972,7 @@ class LocalPosthook:
         self._opener: OpenerDirector = build_opener(proxy="", max_connections=_PARALLEL)
         self._state = "running"
         work = [self._keep_time] + [self._make_attempts] * _PARALLEL
-        self._threads = [threading.Thread(target=target, daemon=True) for target in work]
-        for thread in self._threads:
-            thread.start()
+        self._threads = [_thread(target) for target in work]
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -1678,6 +1676,12 @@ def _on_the_wire(text: str) -> str:
     return quote(text, safe="".join(map(chr, range(33, 127))), errors="replace")
 
 
+def _thread(target: Callable[..., object], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=target, args=arguments, name="LocalPosthook", daemon=True)
+    thread.start()
+    return thread
+
+
 _MAX_BODY = 16 * 1_048_576  # bytes that are read to keep the connection, whatever they are
 
 
@@ -1747,19 +1751,15 @@ def _http_server(answer: Callable[[str, str, str, bytes], _Answer], port: int) -
 
         def start(self) -> None:
             self.calls: dict[threading.Thread, socket.socket] = {}
-            self.thread = threading.Thread(target=self.accept, daemon=True)
-            self.thread.start()
+            self.thread = _thread(self.accept)
 
         def accept(self) -> None:  # serve_forever() would look twice a second whether to stop
             while not self.stopping:
                 self.handle_request()
 
         def process_request(self, request: Any, client_address: Any) -> None:
-            call = request, client_address
-            thread = threading.Thread(target=self.process_request_thread, args=call, daemon=True)
             self.calls = {t: c for t, c in self.calls.items() if t.is_alive()}
-            self.calls[thread] = request
-            thread.start()
+            self.calls[_thread(self.process_request_thread, request, client_address)] = request
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             _log.debug("a connection to LocalPosthook was dropped", exc_info=True)
