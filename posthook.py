@@ -840,7 +840,6 @@ class _StandInOpener:
 # ==================================================================================================
 
 import bisect  # noqa: E402 - imported below the line, so that it goes with what needs it
-import contextlib  # noqa: E402
 import heapq  # noqa: E402
 import threading  # noqa: E402
 
@@ -911,9 +910,7 @@ class LocalPosthook:
         self._changed = threading.Condition()
         self._project = _Project(quota, bool(async_hooks), domain)
         self._offset = timedelta(0)  # the clock is real time plus this
-        self._goal: tuple[datetime, timedelta] | None = (
-            None  # clock and offset that advance() wants
-        )
+        self._goal: tuple[datetime, timedelta] | None = None  # advance() wants this clock, offset
         self._moment: datetime | None = None  # the due time of the attempts under way
         self._busy = 0  # attempts under way
         self._state = "new"  # then "running", then "closed"
@@ -952,15 +949,14 @@ class LocalPosthook:
         """
         step = _check_step(duration)
         with self._changed:
-            while self._state == "running" and self._goal is not None:
-                self._changed.wait()  # for another thread's advance()
-            now = self._now()
-            if step > _CLOCK_END - now:
-                raise ValueError("the clock ends with the year 8999")
-            self._goal = goal = now + step, self._offset + step
-            self._changed.notify_all()
-            while self._state == "running" and self._goal is goal:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._goal is None)  # another thread's advance()
+            if self._state == "running":
+                now = self._now()
+                if step > _CLOCK_END - now:
+                    raise ValueError("the clock ends with the year 8999")
+                self._goal = goal = now + step, self._offset + step
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._goal is not goal)
             if self._state != "running":
                 raise PosthookError("LocalPosthook runs only inside its `with` block")
 
@@ -977,7 +973,7 @@ class LocalPosthook:
 
     def __exit__(self, *_exception: object) -> None:
         with self._changed:
-            self._state = "closed"
+            self._state, self._goal = "closed", None
             self._changed.notify_all()
         self._http.stop()
         for _ in range(_PARALLEL):
@@ -1095,7 +1091,7 @@ class LocalPosthook:
     def _tell(self, line: str) -> None:
         try:
             if self.observer is not None:
-                self.observer(line.encode("ascii", "backslashreplace").decode())
+                self.observer(line.encode("unicode_escape").decode())
         except Exception:  # it must not end a thread that others wait for
             _log.exception("the observer of a LocalPosthook failed")
 
@@ -1129,14 +1125,14 @@ def _check_step(duration: str | timedelta | float) -> timedelta:
 
 
 # The life of hooks, without clock, thread, lock or socket: `now` is always an argument, an aware
-# datetime in UTC. An attempt's number counts those begun before it, so that none comes twice.
+# datetime in UTC. Attempts are numbered through a hook's whole life, so that no number comes twice.
 #
-#    waiting --due--> in flight --2xx, ack--> ended: completed --bulk replay--> a new hook, waiting
-#       ^                | | '--202--> open: its callback is awaited --ack--> ended: completed
-#       |                | '-no 2xx, nack-.    |
-#       |                |                v    v nack, deadline
-#       +-- retries are left -------- a failed attempt --none is left--> ended: failed
-#       '-- bulk retry ------------------------------------------------------'
+#    waiting --due--> in flight --2xx, ack-------------------------> completed --bulk replay--> new
+#       ^               |   '--202, async hooks--> open --ack-------> completed
+#       |               | no 2xx, nack              | nack, deadline
+#       |               v                           v
+#       +--retries left-+---------------------------'--none left----> failed
+#       '--bulk retry---------------------------------------------------'
 
 _DEFAULT_RETRIES: dict[str, Any] = {  # the example of the service's own documentation
     "minRetries": 5,
@@ -1378,7 +1374,7 @@ class _Project:
         rows = self._between(wanted["sortBy"], wanted)
         if wanted["status"]:
             rows = [row for row in rows if row[2]["status"] == wanted["status"]]
-        (other,) = {*self._rows} - {wanted["sortBy"]}
+        (other,) = self._rows.keys() - {wanted["sortBy"]}
         if wanted[other + "After"] or wanted[other + "Before"]:
             kept = {row[2]["id"] for row in self._between(other, wanted)}
             rows = [row for row in rows if row[2]["id"] in kept]
@@ -1395,9 +1391,9 @@ class _Project:
             ids = dict.fromkeys(wanted["hookIDs"])
             return [self.hooks[hook_id] for hook_id in ids if hook_id in self.hooks]
         rows, path = self._rows[SORT_BY_POST_AT], wanted["endpointKey"]
-        start, end = (bisect.bisect_left(rows, (wanted[n],)) for n in ("startTime", "endTime"))
         if wanted["sequenceID"] is not None:
             return []  # no hook here is in a sequence
+        start, end = (bisect.bisect_left(rows, (wanted[n],)) for n in ("startTime", "endTime"))
         return [hook for _, _, hook in rows[start:end] if path in (None, hook["path"])]
 
     def _use_quota(self, now: datetime) -> dict[str, str]:
@@ -1630,11 +1626,8 @@ def _read_bulk(query: str, body: bytes) -> dict[str, Any]:
         return {"hookIDs": ids, "limit": 1000}
     for name in ("startTime", "endTime"):
         wanted[name] = _read_time(name, _field(fields, name, str, needed=True))
-    return {
-        **wanted,
-        "hookIDs": None,
-        "limit": _field(fields, "limit", int, (1, 1000), needed=True),
-    }
+    wanted.update(hookIDs=None, limit=_field(fields, "limit", int, (1, 1000), needed=True))
+    return wanted
 
 
 _ROUTES: tuple[tuple[str, str, Callable[[str, bytes], Any] | None, Callable[..., _Answer]], ...] = (
@@ -1692,13 +1685,14 @@ def _http_server(answer: Callable[[str, str, str, bytes], _Answer], port: int) -
     """
     # What inherits from http.server is made here, because importing that takes its time.
     import socket
+    from contextlib import suppress
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
     from socketserver import TCPServer
 
     class Connection(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         default_request_version = "HTTP/1.0"  # of a line that is no HTTP: answer it properly
-        server_version, sys_version = "LocalPosthook", ""
+        server_version, sys_version = "Posthook", "(local)"
         disable_nagle_algorithm = True
         wbufsize = -1  # one write an answer
 
@@ -1726,16 +1720,13 @@ def _http_server(answer: Callable[[str, str, str, bytes], _Answer], port: int) -
 
         def reply(self, status: int, payload: object, headers: Mapping[str, str]) -> None:
             text = json.dumps(payload).encode()
-            facts = {
-                "Content-Type": "application/json",
-                "Content-Length": str(len(text)),
-                **headers,
-            }
-            if self.close_connection:
-                facts["Connection"] = "close"
             self.send_response(status)
-            for name, value in facts.items():
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            for name, value in headers.items():
                 self.send_header(name, value)
+            if self.close_connection:
+                self.send_header("Connection", "close")
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(text)
@@ -1766,12 +1757,12 @@ def _http_server(answer: Callable[[str, str, str, bytes], _Answer], port: int) -
 
         def stop(self) -> None:
             self.stopping = True
-            with contextlib.suppress(OSError):  # a call, so that accept() looks
+            with suppress(OSError):  # a call, so that accept() looks
                 socket.create_connection(self.socket.getsockname(), 1.0).close()
             self.thread.join()
             self.server_close()
             for thread, connection in self.calls.items():
-                with contextlib.suppress(OSError):  # it has ended by itself
+                with suppress(OSError):  # it has ended by itself
                     connection.shutdown(socket.SHUT_RDWR)
                 thread.join()
 
