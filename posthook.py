@@ -1211,6 +1211,7 @@ class _Project:
             SORT_BY_POST_AT: [],
             SORT_BY_CREATED_AT: [],
         }
+        self._found: tuple[Any, list[Any]] = None, []  # filters of the last list call, and its rows
 
     # What happens as time passes.
 
@@ -1254,6 +1255,7 @@ class _Project:
     def _settle(self, hook: _LocalHook, result: str, now: datetime, error: str = "") -> None:
         """Count the attempt begun last as ended: the hook is done, or is tried again."""
         hook.result, hook.deadline, hook.entry = result, None, 0
+        self._found = None, []
         hook.update(attempts=hook["attempts"] + 1, updatedAt=_format_time(now))
         retries = hook.get("retryOverride", _DEFAULT_RETRIES)
         tries = hook["attempts"] - hook.forgiven
@@ -1272,6 +1274,7 @@ class _Project:
 
     def _wake(self, hook: _LocalHook, moment: datetime) -> None:
         self._count += 1
+        self._found = None, []
         hook.entry = self._count
         heapq.heappush(self._heap, (moment, hook.entry, hook["id"]))
 
@@ -1358,6 +1361,7 @@ class _Project:
 
     def _cancel(self, hook: _LocalHook, now: datetime) -> None:
         del self.hooks[hook["id"]]
+        self._found = None, []
         for name, key in hook.order.items():
             del self._rows[name][bisect.bisect_left(self._rows[name], key)]
 
@@ -1371,19 +1375,21 @@ class _Project:
 
     def _matching(self, wanted: dict[str, Any]) -> list[tuple[Any, ...]]:
         """The rows that a list call's filters let through, ascending."""
-        rows = self._between(wanted["sortBy"], wanted)
-        if wanted["status"]:
-            rows = [row for row in rows if row[2]["status"] == wanted["status"]]
-        (other,) = self._rows.keys() - {wanted["sortBy"]}
-        if wanted[other + "After"] or wanted[other + "Before"]:
-            kept = {row[2]["id"] for row in self._between(other, wanted)}
+        sort = wanted["sortBy"]
+        (other,) = self._rows.keys() - {sort}
+        filters = sort, wanted["status"], other, wanted[other + "After"], wanted[other + "Before"]
+        if self._found[0] != filters:  # else this is the next page, and nothing has changed
+            self._found = filters, self._filter(*filters)
+        return _between(self._found[1], wanted[sort + "After"], wanted[sort + "Before"])
+
+    def _filter(self, sort: str, status: str, other: str, after: Any, before: Any) -> list[Any]:
+        rows = self._rows[sort]
+        if status:
+            rows = [row for row in rows if row[2]["status"] == status]
+        if after or before:
+            kept = {row[2]["id"] for row in _between(self._rows[other], after, before)}
             rows = [row for row in rows if row[2]["id"] in kept]
         return rows
-
-    def _between(self, name: str, wanted: dict[str, Any]) -> list[tuple[Any, ...]]:
-        rows, after, before = self._rows[name], wanted[name + "After"], wanted[name + "Before"]
-        start = bisect.bisect_right(rows, (after, "~")) if after else 0  # "~" sorts last
-        return rows[start : bisect.bisect_left(rows, (before,)) if before else len(rows)]
 
     def _chosen(self, wanted: dict[str, Any]) -> list[_LocalHook]:
         """The hooks that a bulk call names, in whatever state."""
@@ -1425,6 +1431,11 @@ _BULK: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {  # what it d
     "replay": (_Project._replay, (STATUS_COMPLETED,)),
     "cancel": (_Project._cancel, (STATUS_PENDING, STATUS_RETRY)),
 }
+
+
+def _between(rows: list[Any], after: datetime | None, before: datetime | None) -> list[Any]:
+    start = bisect.bisect_right(rows, (after, "~")) if after else 0  # "~" sorts last
+    return rows[start : bisect.bisect_left(rows, (before,)) if before else len(rows)]
 
 
 def _retry_seconds(retries: dict[str, Any], tries: int, random: float) -> float:

@@ -1314,6 +1314,34 @@ def test_a_cursor_loses_and_repeats_nothing_whatever_changes_between_pages(sort,
             assert keys == sorted(keys, reverse=order == "DESC")
 
 
+def test_a_list_by_status_is_never_stale():
+    answers = [500, 500, 500, 200]
+    with endpoint(lambda _: answers.pop(0)) as (url, _), posthook.LocalPosthook(url) as server:
+
+        def counts():
+            pages = [api(server, "GET", f"/v1/hooks?status={status}")[1] for status in statuses]
+            return [page["meta"]["totalItems"] for page in pages if page["meta"] and page["data"]]
+
+        statuses = ["pending"]
+        assert counts() == []
+        hook = add(server, retryOverride={**FIXED, "minRetries": 1})
+        assert counts() == [1]
+        other = add(server, post_in="2h")
+        assert counts() == [2]
+        statuses = ["pending", "retry"]
+        server.advance("1h")
+        assert counts() == [1, 1]
+        api(server, "DELETE", f"/v1/hooks/{other['id']}")
+        assert counts() == [1]
+        statuses = ["failed"]
+        server.advance("1m")
+        assert counts() == [1]
+        assert bulk(server, "retry", hookIDs=[hook["id"]]) == 1
+        server.advance("1m")
+        statuses = ["failed", "completed"]
+        assert counts() == [1]
+
+
 def test_paging_by_post_at_after_gives_what_comes_strictly_after():
     with posthook.LocalPosthook() as server:
         for second in range(7):
