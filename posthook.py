@@ -50,7 +50,14 @@ from datetime import datetime, timedelta, timezone
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself need not be imported
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Any
+    from typing import Any, Protocol, Union
+
+    class _HasItems(Protocol):
+        def items(self) -> Iterable[tuple[object, object]]: ...
+
+    _DeliveryHeaders = Union[
+        _HasItems, Iterable[Union[tuple[object, object], list[str], list[bytes]]]
+    ]
 
 __version__ = "1.0.0"
 
@@ -713,6 +720,278 @@ def _format_duration(delay: timedelta) -> str:
 # 4. Receiving: verifying deliveries, and the WSGI, ASGI and AWS Lambda handlers. Uses the models,
 #    hmac and logging; never a socket, never an API path.
 # ==================================================================================================
+
+
+def create_signatures(
+    signing_key: str | list[str] | tuple[str, ...] | None = None,
+) -> SignaturesService:
+    """A service that verifies deliveries, for a program that does not schedule any.
+
+    Args:
+        signing_key: the project's signing key, or several (while one is rotated). None: what
+            ``POSTHOOK_SIGNING_KEY`` holds, split at commas and white space.
+
+    Raises:
+        ValueError: there is no key, or none that is not blank.
+    """
+    service = SignaturesService(_signing_key_or_environment(signing_key))
+    if not service._keys:
+        raise ValueError("no signing key: pass signing_key, or set POSTHOOK_SIGNING_KEY")
+    return service
+
+
+class SignaturesService:
+    """Verifies deliveries, signs them for tests, and makes web handlers that do the former.
+
+    A delivery is trusted when one entry of ``Posthook-Signature`` is the HMAC-SHA256 of
+    ``<Posthook-Timestamp>.<raw body>`` under one of the keys, and the timestamp is recent.
+    Nothing here keeps state, so one service serves any number of threads and event loops.
+
+    Args:
+        signing_key: a key, or a list or tuple of keys any of which may have signed. White space
+            around a key is dropped, a blank key with it. The environment is not asked.
+
+    Raises:
+        TypeError: for a key that is no ``str``.
+    """
+
+    def __init__(self, signing_key: str | list[str] | tuple[str, ...] | None = None) -> None:
+        self._keys = () if signing_key is None else _encoded_keys(signing_key)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self._keys)} keys)"
+
+    def parse_delivery(
+        self,
+        body: bytes | bytearray | memoryview | str,
+        headers: _DeliveryHeaders,
+        *,
+        signing_key: str | list[str] | tuple[str, ...] | None = None,
+        tolerance: float = 300,
+        now: float | None = None,
+    ) -> Delivery:
+        """Verify a delivery's signature and return the delivery parsed.
+
+        Args:
+            body: the request body as received, before anything has parsed it; a ``str`` stands
+                for its UTF-8 bytes.
+            headers: the request's headers: anything with ``items()``, (name, value) pairs, or a
+                WSGI environ. Names in any case, text or bytes (Latin-1); a value may be a list.
+            signing_key: keys to verify with instead of the service's.
+            tolerance: seconds by which the timestamp may differ from this clock, either way.
+            now: the time in Unix seconds, for tests; None: this clock's.
+
+        Raises:
+            SignatureVerificationError: for every delivery that must not be trusted; ``reason``
+                says why.
+            TypeError: ``body`` or ``headers`` is none of these kinds of object.
+        """
+        try:
+            raw = _raw_body(body)
+        except UnicodeEncodeError:  # a lone surrogate: no bytes were ever decoded to it
+            raise _bad_payload("the body is no text that UTF-8 can hold") from None
+        keys = self._keys if signing_key is None else _encoded_keys(signing_key)
+        if not keys:
+            raise SignatureVerificationError(
+                "No signing key: pass signing_key, or set POSTHOOK_SIGNING_KEY", reason="no_key"
+            )
+        own = _own_headers(headers)
+        stamp, offered = _stamp_and_signatures(own)
+        _check_age(int(stamp), tolerance, now)
+        if not _is_signed(keys, stamp, raw, offered):
+            raise SignatureVerificationError(
+                "Signature verification failed: no v1 signature of this body by a known key"
+            )
+        return _delivery(raw, int(stamp), own)
+
+    def sign(
+        self,
+        body: bytes | bytearray | memoryview | str,
+        *,
+        hook_id: str | None = None,
+        timestamp: int | None = None,
+    ) -> dict[str, str]:
+        """The headers with which Posthook would deliver this body, to test a receiver with.
+
+        Args:
+            body: the request body, exactly as it will be sent.
+            hook_id: the value of ``Posthook-Id``; None: no such header.
+            timestamp: when it is signed, in Unix seconds; None: now.
+
+        Returns:
+            ``Posthook-Timestamp``, ``Posthook-Signature`` and the legacy ``X-Ph-Signature``, by
+            the first key, and ``Posthook-Id`` if asked for.
+
+        Raises:
+            ValueError: the service has no key.
+            TypeError: ``body`` is none of these types.
+        """
+        if not self._keys:
+            raise ValueError("no signing key to sign with: pass one to SignaturesService")
+        key, raw = self._keys[0], _raw_body(body)
+        stamp = str(int(time.time() if timestamp is None else timestamp))
+        headers = {
+            "Posthook-Timestamp": stamp,
+            "Posthook-Signature": f"v1,{_signature(key, stamp, raw)}",
+            "X-Ph-Signature": hmac.digest(key, raw, "sha256").hex(),
+        }
+        if hook_id is not None:
+            headers["Posthook-Id"] = hook_id
+        return headers
+
+
+def _signing_key_or_environment(
+    signing_key: str | list[str] | tuple[str, ...] | None,
+) -> str | list[str] | tuple[str, ...]:
+    """The argument, else the keys in POSTHOOK_SIGNING_KEY; a blank argument stays blank.
+
+    A program that looks a key up and finds none must not end up verifying with another one.
+    """
+    if signing_key is not None:
+        return signing_key
+    return os.environ.get("POSTHOOK_SIGNING_KEY", "").replace(",", " ").split()
+
+
+def _encoded_keys(signing_key: str | list[str] | tuple[str, ...]) -> tuple[bytes, ...]:
+    """The keys that are not blank, ready for hmac."""
+    keys = [signing_key] if isinstance(signing_key, str) else signing_key
+    if not isinstance(keys, (list, tuple)) or not all(isinstance(key, str) for key in keys):
+        raise TypeError("signing_key is a str, or a list or tuple of str")
+    # surrogatepass: strict encoding would raise an error that holds the key.
+    return tuple(key.strip().encode("utf-8", "surrogatepass") for key in keys if key.strip())
+
+
+def _raw_body(body: object) -> bytes:
+    if type(body) is bytes:
+        return body
+    if isinstance(body, str):
+        return body.encode()
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body)
+    raise TypeError(
+        f"pass the raw request body, bytes or str as received, not {type(body).__name__}"
+    )
+
+
+# How a header may be spelled -> its name. In a WSGI environ it is HTTP_POSTHOOK_ID.
+_OWN_HEADERS = {
+    spelling: name
+    for name in ("timestamp", "signature", "id", "ack-url", "nack-url")
+    for spelling in (f"posthook-{name}", f"http_posthook_{name.replace('-', '_')}")
+}
+
+
+def _own_headers(headers: _DeliveryHeaders) -> dict[str, list[str]]:
+    """The values of the headers that are Posthook's, in one pass; a repeated header has several."""
+    items = getattr(headers, "items", None)  # not headers[name]: it gives one value of several
+    own: dict[str, list[str]] = {}
+    try:
+        for name, value in headers if items is None else items():
+            text = name.decode("latin-1") if isinstance(name, bytes) else name
+            known = _OWN_HEADERS.get(text.lower()) if isinstance(text, str) else None
+            if known is not None:
+                own.setdefault(known, []).extend(_texts(value))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            "headers are a mapping, an object with items(), or (name, value) pairs, "
+            f"not {type(headers).__name__}"
+        ) from error
+    return own
+
+
+def _texts(value: object) -> list[str]:
+    """The texts in a header's value, which may be a list; what is empty or no text is left out."""
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    texts = (v.decode("latin-1") if isinstance(v, bytes) else v for v in values)
+    stripped = [str.strip(text) for text in texts if isinstance(text, str)]
+    return [text for text in stripped if text]
+
+
+# An entry stands between white space or commas, and holds a comma itself.
+_V1_SIGNATURE = re.compile(r"(?<![^\s,])v1,([0-9a-fA-F]{64})(?![^\s,])", re.ASCII)
+_STAMP_DIGITS = 18  # Unix seconds have 10; int() of a text without limit takes quadratic time
+
+
+def _stamp_and_signatures(own: Mapping[str, list[str]]) -> tuple[str, list[str]]:
+    """The signed timestamp's digits, and every v1 signature offered."""
+    for name in ("timestamp", "signature"):
+        if not own.get(name):
+            raise SignatureVerificationError(
+                f"Missing Posthook-{name.title()} header", reason="missing_header"
+            )
+    stamp = own["timestamp"][0]
+    if (
+        len(set(own["timestamp"])) > 1
+        or len(stamp) > _STAMP_DIGITS
+        or not (stamp.isascii() and stamp.isdigit())
+    ):
+        raise SignatureVerificationError(
+            "Invalid Posthook-Timestamp header: it is to be Unix seconds", reason="bad_timestamp"
+        )
+    return stamp, _V1_SIGNATURE.findall(" ".join(own["signature"]))
+
+
+def _check_age(stamp: int, tolerance: float, now: float | None) -> None:
+    age = (int(time.time()) if now is None else now // 1) - stamp
+    if abs(age) <= tolerance:  # false for NaN, on either side
+        return
+    if age < 0:
+        raise SignatureVerificationError(
+            f"Timestamp lies {-age} seconds in the future", reason="in_future"
+        )
+    raise SignatureVerificationError(
+        f"Timestamp too old: signed {age} seconds ago", reason="too_old"
+    )
+
+
+def _is_signed(keys: Iterable[bytes], stamp: str, body: bytes, offered: list[str]) -> bool:
+    """Whether one of the offered signatures is that of one of the keys."""
+    for key in keys:
+        right = _signature(key, stamp, body)
+        if any(hmac.compare_digest(right, signature.lower()) for signature in offered):
+            return True
+    return False
+
+
+def _signature(key: bytes, stamp: str, body: bytes) -> str:
+    return hmac.digest(key, f"{stamp}.".encode() + body, "sha256").hex()
+
+
+def _delivery(body: bytes, stamp: int, own: Mapping[str, list[str]]) -> Delivery:
+    """The delivery in a body whose signature holds."""
+    get = _payload(body).get
+    hook_id, ack_url, nack_url = (own.get(n, ()) for n in ("id", "ack-url", "nack-url"))
+    both = bool(ack_url and nack_url)
+    return Delivery(
+        # The signed id first: anyone can put another hook's id into a header.
+        _text(get("id")) or next(iter(hook_id), ""),
+        stamp,
+        _text(get("path")),
+        get("data"),
+        body,
+        _time(get("postAt")),
+        _time(get("postedAt")),
+        _time(get("createdAt")),
+        _time(get("updatedAt")),
+        ack_url[0] if both else None,
+        nack_url[0] if both else None,
+    )
+
+
+def _payload(body: bytes) -> dict[str, Any]:
+    try:
+        payload = json.loads(body.decode())  # of bytes, json.loads would take UTF-16 as well
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a huge number; too deep
+        raise _bad_payload(str(error)) from error
+    if type(payload) is not dict:
+        raise _bad_payload("it is no JSON object")
+    return payload
+
+
+def _bad_payload(why: str) -> SignatureVerificationError:
+    return SignatureVerificationError(
+        f"Failed to parse delivery payload: {why}", reason="bad_payload"
+    )
 
 
 # ==================================================================================================
