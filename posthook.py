@@ -682,8 +682,18 @@ def _parse_time(text: str) -> datetime:
     return moment + timedelta(seconds=1) if leap else moment
 
 
+_from_iso = datetime.fromisoformat
+_PLAIN_SHAPES = ("--T::Z", "--T::.") if sys.version_info >= (3, 11) else ()
+
+
 def _time(value: object) -> datetime:
     """Read a time that the server sent; one that is absent or unreadable is _NO_TIME."""
+    # The shapes that are sent, read without the regex; fromisoformat knows "Z" from 3.11 on.
+    if type(value) is str and value[4:20:3] in _PLAIN_SHAPES and value[-1] == "Z":
+        try:
+            return _from_iso(value)
+        except ValueError:
+            pass
     try:
         return _parse_time(value) if type(value) is str else _NO_TIME
     except (ValueError, OverflowError):
@@ -736,7 +746,7 @@ def create_signatures(
     """
     service = SignaturesService(_signing_key_or_environment(signing_key))
     if not service._keys:
-        raise ValueError("no signing key: pass signing_key, or set POSTHOOK_SIGNING_KEY")
+        raise ValueError(f"no signing key: {_HOW_TO_SET_A_KEY}")
     return service
 
 
@@ -786,23 +796,22 @@ class SignaturesService:
                 says why.
             TypeError: ``body`` or ``headers`` is none of these kinds of object.
         """
-        try:
-            raw = _raw_body(body)
-        except UnicodeEncodeError:  # a lone surrogate: no bytes were ever decoded to it
-            raise _bad_payload("the body is no text that UTF-8 can hold") from None
+        raw = body if type(body) is bytes else _received_body(body)
         keys = self._keys if signing_key is None else _encoded_keys(signing_key)
         if not keys:
-            raise SignatureVerificationError(
-                "No signing key: pass signing_key, or set POSTHOOK_SIGNING_KEY", reason="no_key"
-            )
+            raise _untrusted("no_key", f"No signing key: {_HOW_TO_SET_A_KEY}")
         own = _own_headers(headers)
-        stamp, offered = _stamp_and_signatures(own)
-        _check_age(int(stamp), tolerance, now)
-        if not _is_signed(keys, stamp, raw, offered):
-            raise SignatureVerificationError(
-                "Signature verification failed: no v1 signature of this body by a known key"
-            )
-        return _delivery(raw, int(stamp), own)
+        for name in ("timestamp", "signature"):
+            if name not in own:
+                raise _untrusted("missing_header", f"Missing Posthook-{name.title()} header")
+        digits = _timestamp(own["timestamp"])
+        stamp = int(digits)
+        age = (int(time.time()) if now is None else now // 1) - stamp
+        if not -tolerance <= age <= tolerance:  # put like this, NaN does not pass
+            raise _out_of_time(age)
+        if not _is_signed(keys, _signed_message(digits, raw), own["signature"]):
+            raise _untrusted("mismatch", f"Signature verification failed: {_WHY_MISMATCH}")
+        return _delivery(raw, stamp, own)
 
     def sign(
         self,
@@ -832,12 +841,16 @@ class SignaturesService:
         stamp = str(int(time.time() if timestamp is None else timestamp))
         headers = {
             "Posthook-Timestamp": stamp,
-            "Posthook-Signature": f"v1,{_signature(key, stamp, raw)}",
-            "X-Ph-Signature": hmac.digest(key, raw, "sha256").hex(),
+            "Posthook-Signature": f"v1,{_hexmac(key, _signed_message(stamp, raw))}",
+            "X-Ph-Signature": _hexmac(key, raw),
         }
         if hook_id is not None:
             headers["Posthook-Id"] = hook_id
         return headers
+
+
+_HOW_TO_SET_A_KEY = "pass signing_key, or set POSTHOOK_SIGNING_KEY"
+_WHY_MISMATCH = "another key, or the body is not as it was sent (pass the raw bytes)"
 
 
 def _signing_key_or_environment(
@@ -861,9 +874,14 @@ def _encoded_keys(signing_key: str | list[str] | tuple[str, ...]) -> tuple[bytes
     return tuple(key.strip().encode("utf-8", "surrogatepass") for key in keys if key.strip())
 
 
+def _received_body(body: object) -> bytes:
+    try:
+        return _raw_body(body)
+    except UnicodeEncodeError:  # its text would quote the body at any length
+        raise _untrusted("bad_payload", _BAD_PAYLOAD + "no text that UTF-8 can hold") from None
+
+
 def _raw_body(body: object) -> bytes:
-    if type(body) is bytes:
-        return body
     if isinstance(body, str):
         return body.encode()
     if isinstance(body, (bytes, bytearray, memoryview)):
@@ -883,88 +901,89 @@ _OWN_HEADERS = {
 
 def _own_headers(headers: _DeliveryHeaders) -> dict[str, list[str]]:
     """The values of the headers that are Posthook's, in one pass; a repeated header has several."""
-    items = getattr(headers, "items", None)  # not headers[name]: it gives one value of several
     own: dict[str, list[str]] = {}
+    spelled = _OWN_HEADERS.get
+    items = getattr(headers, "items", None)  # not headers[name]: it gives one value of several
+    pairs: Any = headers if items is None else items
     try:
-        for name, value in headers if items is None else items():
-            text = name.decode("latin-1") if isinstance(name, bytes) else name
-            known = _OWN_HEADERS.get(text.lower()) if isinstance(text, str) else None
+        for name, value in pairs if items is None else pairs():
+            known = spelled((name if type(name) is str else _name(name)).lower())
             if known is not None:
-                own.setdefault(known, []).extend(_texts(value))
-    except (TypeError, ValueError) as error:
+                texts = [value] if type(value) is str else _texts(value)
+                if known in own:
+                    own[known] += texts
+                elif texts:
+                    own[known] = texts
+    except (TypeError, ValueError) as error:  # cannot be iterated over, or does not give pairs
         raise TypeError(
-            "headers are a mapping, an object with items(), or (name, value) pairs, "
-            f"not {type(headers).__name__}"
+            "pass the request's headers: an object with items(), (name, value) pairs, or a WSGI "
+            f"environ, not {type(headers).__name__}"
         ) from error
     return own
 
 
+def _name(name: object) -> str:
+    if isinstance(name, bytes):
+        return name.decode("latin-1")
+    return name if isinstance(name, str) else ""
+
+
 def _texts(value: object) -> list[str]:
-    """The texts in a header's value, which may be a list; what is empty or no text is left out."""
+    """The texts in a header's value, which may be a list; what is no text is left out."""
     values = value if isinstance(value, (list, tuple)) else (value,)
     texts = (v.decode("latin-1") if isinstance(v, bytes) else v for v in values)
-    stripped = [str.strip(text) for text in texts if isinstance(text, str)]
-    return [text for text in stripped if text]
+    # Of a subclass, such as an enum, str() would ask __str__.
+    return [str.__str__(text) for text in texts if isinstance(text, str)]
 
 
-# An entry stands between white space or commas, and holds a comma itself.
-_V1_SIGNATURE = re.compile(r"(?<![^\s,])v1,([0-9a-fA-F]{64})(?![^\s,])", re.ASCII)
 _STAMP_DIGITS = 18  # Unix seconds have 10; int() of a text without limit takes quadratic time
 
 
-def _stamp_and_signatures(own: Mapping[str, list[str]]) -> tuple[str, list[str]]:
-    """The signed timestamp's digits, and every v1 signature offered."""
-    for name in ("timestamp", "signature"):
-        if not own.get(name):
-            raise SignatureVerificationError(
-                f"Missing Posthook-{name.title()} header", reason="missing_header"
-            )
-    stamp = own["timestamp"][0]
-    if (
-        len(set(own["timestamp"])) > 1
-        or len(stamp) > _STAMP_DIGITS
-        or not (stamp.isascii() and stamp.isdigit())
-    ):
-        raise SignatureVerificationError(
-            "Invalid Posthook-Timestamp header: it is to be Unix seconds", reason="bad_timestamp"
-        )
-    return stamp, _V1_SIGNATURE.findall(" ".join(own["signature"]))
+def _timestamp(values: list[str]) -> str:
+    """The digits that were signed; a repeated header must say the same again."""
+    digits = values[0].strip()
+    alone = len(values) == 1 or {value.strip() for value in values} == {digits}
+    if alone and len(digits) <= _STAMP_DIGITS and digits.isascii() and digits.isdigit():
+        return digits
+    raise _untrusted("bad_timestamp", "Invalid Posthook-Timestamp header: no Unix time in seconds")
 
 
-def _check_age(stamp: int, tolerance: float, now: float | None) -> None:
-    age = (int(time.time()) if now is None else now // 1) - stamp
-    if abs(age) <= tolerance:  # false for NaN, on either side
-        return
+def _out_of_time(age: float) -> SignatureVerificationError:
     if age < 0:
-        raise SignatureVerificationError(
-            f"Timestamp lies {-age} seconds in the future", reason="in_future"
-        )
-    raise SignatureVerificationError(
-        f"Timestamp too old: signed {age} seconds ago", reason="too_old"
-    )
+        return _untrusted("in_future", f"Timestamp lies {-age} seconds in the future")
+    return _untrusted("too_old", f"Timestamp too old: signed {age} seconds ago")
 
 
-def _is_signed(keys: Iterable[bytes], stamp: str, body: bytes, offered: list[str]) -> bool:
-    """Whether one of the offered signatures is that of one of the keys."""
+# An entry stands between white space or commas, and holds a comma itself.
+_v1_signatures = re.compile(r"(?<![^\s,])v1,([0-9a-fA-F]{64})(?![^\s,])", re.ASCII).findall
+
+
+def _is_signed(keys: Iterable[bytes], message: bytes, values: list[str]) -> bool:
+    """Whether one of the v1 signatures in the header's values is one of the keys' of message."""
+    offered = _v1_signatures(" ".join(values))
     for key in keys:
-        right = _signature(key, stamp, body)
-        if any(hmac.compare_digest(right, signature.lower()) for signature in offered):
-            return True
+        right = _hexmac(key, message)
+        for signature in offered:
+            if hmac.compare_digest(right, signature.lower()):
+                return True
     return False
 
 
-def _signature(key: bytes, stamp: str, body: bytes) -> str:
-    return hmac.digest(key, f"{stamp}.".encode() + body, "sha256").hex()
+def _signed_message(stamp: str, body: bytes) -> bytes:
+    return stamp.encode() + b"." + body
+
+
+def _hexmac(key: bytes, message: bytes) -> str:
+    return hmac.digest(key, message, "sha256").hex()
 
 
 def _delivery(body: bytes, stamp: int, own: Mapping[str, list[str]]) -> Delivery:
     """The delivery in a body whose signature holds."""
     get = _payload(body).get
-    hook_id, ack_url, nack_url = (own.get(n, ()) for n in ("id", "ack-url", "nack-url"))
-    both = bool(ack_url and nack_url)
+    ack_url, nack_url = _callback_urls(own) if "ack-url" in own else (None, None)
     return Delivery(
         # The signed id first: anyone can put another hook's id into a header.
-        _text(get("id")) or next(iter(hook_id), ""),
+        _text(get("id")) or _first(own, "id"),
         stamp,
         _text(get("path")),
         get("data"),
@@ -973,25 +992,39 @@ def _delivery(body: bytes, stamp: int, own: Mapping[str, list[str]]) -> Delivery
         _time(get("postedAt")),
         _time(get("createdAt")),
         _time(get("updatedAt")),
-        ack_url[0] if both else None,
-        nack_url[0] if both else None,
+        ack_url,
+        nack_url,
     )
+
+
+def _callback_urls(own: Mapping[str, list[str]]) -> tuple[str | None, str | None]:
+    urls = _first(own, "ack-url"), _first(own, "nack-url")
+    return urls if all(urls) else (None, None)
+
+
+def _first(own: Mapping[str, list[str]], name: str) -> str:
+    return own[name][0].strip() if name in own else ""
+
+
+_read_json = json.JSONDecoder().raw_decode  # json.loads would take UTF-16 as well
 
 
 def _payload(body: bytes) -> dict[str, Any]:
     try:
-        payload = json.loads(body.decode())  # of bytes, json.loads would take UTF-16 as well
+        text = body.decode().strip(" \t\r\n")
+        payload, end = _read_json(text)
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a huge number; too deep
-        raise _bad_payload(str(error)) from error
-    if type(payload) is not dict:
-        raise _bad_payload("it is no JSON object")
+        raise _untrusted("bad_payload", _BAD_PAYLOAD + str(error)) from error
+    if type(payload) is not dict or end != len(text):
+        raise _untrusted("bad_payload", _BAD_PAYLOAD + "no JSON object alone")
     return payload
 
 
-def _bad_payload(why: str) -> SignatureVerificationError:
-    return SignatureVerificationError(
-        f"Failed to parse delivery payload: {why}", reason="bad_payload"
-    )
+_BAD_PAYLOAD = "Failed to parse delivery payload: "
+
+
+def _untrusted(reason: str, message: str) -> SignatureVerificationError:
+    return SignatureVerificationError(message, reason=reason)
 
 
 # ==================================================================================================
