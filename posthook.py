@@ -80,6 +80,13 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
 
+    class _HasItems(Protocol):
+        def items(self) -> Iterable[tuple[object, object]]: ...
+
+    _DeliveryHeaders = Union[
+        _HasItems, Iterable[Union[tuple[object, object], list[str], list[bytes]]]
+    ]
+
 __version__ = "1.0.0"
 
 __all__ = [
@@ -700,8 +707,18 @@ def _parse_time(text: str) -> datetime:
     return moment + timedelta(seconds=1) if leap else moment
 
 
+_from_iso = datetime.fromisoformat
+_PLAIN_SHAPES = ("--T::Z", "--T::.") if sys.version_info >= (3, 11) else ()
+
+
 def _time(value: object) -> datetime:
     """Read a time that the server sent; one that is absent or unreadable is _NO_TIME."""
+    # The shapes that are sent, read without the regex; fromisoformat knows "Z" from 3.11 on.
+    if type(value) is str and value[4:20:3] in _PLAIN_SHAPES and value[-1] == "Z":
+        try:
+            return _from_iso(value)
+        except ValueError:
+            pass
     try:
         return _parse_time(value) if type(value) is str else _NO_TIME
     except (ValueError, OverflowError):
@@ -738,6 +755,301 @@ def _format_duration(delay: timedelta) -> str:
 # 4. Receiving: verifying deliveries, and the WSGI, ASGI and AWS Lambda handlers. Uses the models,
 #    hmac and logging; never a socket, never an API path.
 # ==================================================================================================
+
+
+def create_signatures(
+    signing_key: str | list[str] | tuple[str, ...] | None = None,
+) -> SignaturesService:
+    """A service that verifies deliveries, for a program that does not schedule any.
+
+    Args:
+        signing_key: the project's signing key, or several (while one is rotated). None: what
+            ``POSTHOOK_SIGNING_KEY`` holds, split at commas and white space.
+
+    Raises:
+        ValueError: there is no key, or none that is not blank.
+    """
+    service = SignaturesService(_signing_key_or_environment(signing_key))
+    if not service._keys:
+        raise ValueError(f"no signing key: {_HOW_TO_SET_A_KEY}")
+    return service
+
+
+class SignaturesService:
+    """Verifies deliveries, signs them for tests, and makes web handlers that do the former.
+
+    A delivery is trusted when one entry of ``Posthook-Signature`` is the HMAC-SHA256 of
+    ``<Posthook-Timestamp>.<raw body>`` under one of the keys, and the timestamp is recent.
+    Nothing here keeps state, so one service serves any number of threads and event loops.
+
+    Args:
+        signing_key: a key, or a list or tuple of keys any of which may have signed. White space
+            around a key is dropped, a blank key with it. The environment is not asked.
+
+    Raises:
+        TypeError: for a key that is no ``str``.
+    """
+
+    def __init__(self, signing_key: str | list[str] | tuple[str, ...] | None = None) -> None:
+        self._keys = () if signing_key is None else _encoded_keys(signing_key)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self._keys)} keys)"
+
+    def parse_delivery(
+        self,
+        body: bytes | bytearray | memoryview | str,
+        headers: _DeliveryHeaders,
+        *,
+        signing_key: str | list[str] | tuple[str, ...] | None = None,
+        tolerance: float = 300,
+        now: float | None = None,
+    ) -> Delivery:
+        """Verify a delivery's signature and return the delivery parsed.
+
+        Args:
+            body: the request body as received, before anything has parsed it; a ``str`` stands
+                for its UTF-8 bytes.
+            headers: the request's headers: anything with ``items()``, (name, value) pairs, or a
+                WSGI environ. Names in any case, text or bytes (Latin-1); a value may be a list.
+            signing_key: keys to verify with instead of the service's.
+            tolerance: seconds by which the timestamp may differ from this clock, either way.
+            now: the time in Unix seconds, for tests; None: this clock's.
+
+        Raises:
+            SignatureVerificationError: for every delivery that must not be trusted; ``reason``
+                says why.
+            TypeError: ``body`` or ``headers`` is none of these kinds of object.
+        """
+        raw = body if type(body) is bytes else _received_body(body)
+        keys = self._keys if signing_key is None else _encoded_keys(signing_key)
+        if not keys:
+            raise _untrusted("no_key", f"No signing key: {_HOW_TO_SET_A_KEY}")
+        own = _own_headers(headers)
+        for name in ("timestamp", "signature"):
+            if name not in own:
+                raise _untrusted("missing_header", f"Missing Posthook-{name.title()} header")
+        digits = _timestamp(own["timestamp"])
+        stamp = int(digits)
+        age = (int(time.time()) if now is None else now // 1) - stamp
+        if not -tolerance <= age <= tolerance:  # put like this, NaN does not pass
+            raise _out_of_time(age)
+        if not _is_signed(keys, _signed_message(digits, raw), own["signature"]):
+            raise _untrusted("mismatch", f"Signature verification failed: {_WHY_MISMATCH}")
+        return _delivery(raw, stamp, own)
+
+    def sign(
+        self,
+        body: bytes | bytearray | memoryview | str,
+        *,
+        hook_id: str | None = None,
+        timestamp: int | None = None,
+    ) -> dict[str, str]:
+        """The headers with which Posthook would deliver this body, to test a receiver with.
+
+        Args:
+            body: the request body, exactly as it will be sent.
+            hook_id: the value of ``Posthook-Id``; None: no such header.
+            timestamp: when it is signed, in Unix seconds; None: now.
+
+        Returns:
+            ``Posthook-Timestamp``, ``Posthook-Signature`` and the legacy ``X-Ph-Signature``, by
+            the first key, and ``Posthook-Id`` if asked for.
+
+        Raises:
+            ValueError: the service has no key.
+            TypeError: ``body`` is none of these types.
+        """
+        if not self._keys:
+            raise ValueError("no signing key to sign with: pass one to SignaturesService")
+        key, raw = self._keys[0], _raw_body(body)
+        stamp = str(int(time.time() if timestamp is None else timestamp))
+        headers = {
+            "Posthook-Timestamp": stamp,
+            "Posthook-Signature": f"v1,{_hexmac(key, _signed_message(stamp, raw))}",
+            "X-Ph-Signature": _hexmac(key, raw),
+        }
+        if hook_id is not None:
+            headers["Posthook-Id"] = hook_id
+        return headers
+
+
+_HOW_TO_SET_A_KEY = "pass signing_key, or set POSTHOOK_SIGNING_KEY"
+_WHY_MISMATCH = "another key, or the body is not as it was sent (pass the raw bytes)"
+
+
+def _signing_key_or_environment(
+    signing_key: str | list[str] | tuple[str, ...] | None,
+) -> str | list[str] | tuple[str, ...]:
+    """The argument, else the keys in POSTHOOK_SIGNING_KEY; a blank argument stays blank.
+
+    A program that looks a key up and finds none must not end up verifying with another one.
+    """
+    if signing_key is not None:
+        return signing_key
+    return os.environ.get("POSTHOOK_SIGNING_KEY", "").replace(",", " ").split()
+
+
+def _encoded_keys(signing_key: str | list[str] | tuple[str, ...]) -> tuple[bytes, ...]:
+    """The keys that are not blank, ready for hmac."""
+    keys = [signing_key] if isinstance(signing_key, str) else signing_key
+    if not isinstance(keys, (list, tuple)) or not all(isinstance(key, str) for key in keys):
+        raise TypeError("signing_key is a str, or a list or tuple of str")
+    # surrogatepass: strict encoding would raise an error that holds the key.
+    return tuple(key.strip().encode("utf-8", "surrogatepass") for key in keys if key.strip())
+
+
+def _received_body(body: object) -> bytes:
+    try:
+        return _raw_body(body)
+    except UnicodeEncodeError:  # its text would quote the body at any length
+        raise _untrusted("bad_payload", _BAD_PAYLOAD + "no text that UTF-8 can hold") from None
+
+
+def _raw_body(body: object) -> bytes:
+    if isinstance(body, str):
+        return body.encode()
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body)
+    raise TypeError(
+        f"pass the raw request body, bytes or str as received, not {type(body).__name__}"
+    )
+
+
+# How a header may be spelled -> its name. In a WSGI environ it is HTTP_POSTHOOK_ID.
+_OWN_HEADERS = {
+    spelling: name
+    for name in ("timestamp", "signature", "id", "ack-url", "nack-url")
+    for spelling in (f"posthook-{name}", f"http_posthook_{name.replace('-', '_')}")
+}
+
+
+def _own_headers(headers: _DeliveryHeaders) -> dict[str, list[str]]:
+    """The values of the headers that are Posthook's, in one pass; a repeated header has several."""
+    own: dict[str, list[str]] = {}
+    spelled = _OWN_HEADERS.get
+    items = getattr(headers, "items", None)  # not headers[name]: it gives one value of several
+    pairs: Any = headers if items is None else items
+    try:
+        for name, value in pairs if items is None else pairs():
+            known = spelled((name if type(name) is str else _name(name)).lower())
+            if known is not None:
+                texts = [value] if type(value) is str else _texts(value)
+                if known in own:
+                    own[known] += texts
+                elif texts:
+                    own[known] = texts
+    except (TypeError, ValueError) as error:  # cannot be iterated over, or does not give pairs
+        raise TypeError(
+            "pass the request's headers: an object with items(), (name, value) pairs, or a WSGI "
+            f"environ, not {type(headers).__name__}"
+        ) from error
+    return own
+
+
+def _name(name: object) -> str:
+    if isinstance(name, bytes):
+        return name.decode("latin-1")
+    return name if isinstance(name, str) else ""
+
+
+def _texts(value: object) -> list[str]:
+    """The texts in a header's value, which may be a list; what is no text is left out."""
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    texts = (v.decode("latin-1") if isinstance(v, bytes) else v for v in values)
+    # Of a subclass, such as an enum, str() would ask __str__.
+    return [str.__str__(text) for text in texts if isinstance(text, str)]
+
+
+_STAMP_DIGITS = 18  # Unix seconds have 10; int() of a text without limit takes quadratic time
+
+
+def _timestamp(values: list[str]) -> str:
+    """The digits that were signed; a repeated header must say the same again."""
+    digits = values[0].strip()
+    alone = len(values) == 1 or {value.strip() for value in values} == {digits}
+    if alone and len(digits) <= _STAMP_DIGITS and digits.isascii() and digits.isdigit():
+        return digits
+    raise _untrusted("bad_timestamp", "Invalid Posthook-Timestamp header: no Unix time in seconds")
+
+
+def _out_of_time(age: float) -> SignatureVerificationError:
+    if age < 0:
+        return _untrusted("in_future", f"Timestamp lies {-age} seconds in the future")
+    return _untrusted("too_old", f"Timestamp too old: signed {age} seconds ago")
+
+
+# An entry stands between white space or commas, and holds a comma itself.
+_v1_signatures = re.compile(r"(?<![^\s,])v1,([0-9a-fA-F]{64})(?![^\s,])", re.ASCII).findall
+
+
+def _is_signed(keys: Iterable[bytes], message: bytes, values: list[str]) -> bool:
+    """Whether one of the v1 signatures in the header's values is one of the keys' of message."""
+    offered = _v1_signatures(" ".join(values))
+    for key in keys:
+        right = _hexmac(key, message)
+        for signature in offered:
+            if hmac.compare_digest(right, signature.lower()):
+                return True
+    return False
+
+
+def _signed_message(stamp: str, body: bytes) -> bytes:
+    return stamp.encode() + b"." + body
+
+
+def _hexmac(key: bytes, message: bytes) -> str:
+    return hmac.digest(key, message, "sha256").hex()
+
+
+def _delivery(body: bytes, stamp: int, own: Mapping[str, list[str]]) -> Delivery:
+    """The delivery in a body whose signature holds."""
+    get = _payload(body).get
+    ack_url, nack_url = _callback_urls(own) if "ack-url" in own else (None, None)
+    return Delivery(
+        # The signed id first: anyone can put another hook's id into a header.
+        _text(get("id")) or _first(own, "id"),
+        stamp,
+        _text(get("path")),
+        get("data"),
+        body,
+        _time(get("postAt")),
+        _time(get("postedAt")),
+        _time(get("createdAt")),
+        _time(get("updatedAt")),
+        ack_url,
+        nack_url,
+    )
+
+
+def _callback_urls(own: Mapping[str, list[str]]) -> tuple[str | None, str | None]:
+    urls = _first(own, "ack-url"), _first(own, "nack-url")
+    return urls if all(urls) else (None, None)
+
+
+def _first(own: Mapping[str, list[str]], name: str) -> str:
+    return own[name][0].strip() if name in own else ""
+
+
+_read_json = json.JSONDecoder().raw_decode  # json.loads would take UTF-16 as well
+
+
+def _payload(body: bytes) -> dict[str, Any]:
+    try:
+        text = body.decode().strip(" \t\r\n")
+        payload, end = _read_json(text)
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a huge number; too deep
+        raise _untrusted("bad_payload", _BAD_PAYLOAD + str(error)) from error
+    if type(payload) is not dict or end != len(text):
+        raise _untrusted("bad_payload", _BAD_PAYLOAD + "no JSON object alone")
+    return payload
+
+
+_BAD_PAYLOAD = "Failed to parse delivery payload: "
+
+
+def _untrusted(reason: str, message: str) -> SignatureVerificationError:
+    return SignatureVerificationError(message, reason=reason)
 
 
 # ==================================================================================================
@@ -2159,7 +2471,7 @@ class Posthook:
         send = None if http_client is None else _sender(http_client)
         self._api = _Api(api_key, base_url, timeout, max_retries, send)
         self.hooks = HooksService(self._api)
-        self.signatures = SignaturesService(_signing_keys(signing_key))
+        self.signatures = SignaturesService(_signing_key_or_environment(signing_key))
 
     def __repr__(self) -> str:
         return f"Posthook({self._api!r})"
@@ -2602,7 +2914,7 @@ class AsyncPosthook:
             self._api = _Api(*settings, send)
             self._runner = _Crew(_MAX_CONNECTIONS)
         self.hooks = AsyncHooksService(self._api, self._runner)
-        self.signatures = SignaturesService(_signing_keys(signing_key))
+        self.signatures = SignaturesService(_signing_key_or_environment(signing_key))
 
     def __repr__(self) -> str:
         return f"AsyncPosthook({self._api!r}, {self._runner!r})"
