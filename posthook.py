@@ -46,10 +46,12 @@ import sys
 import time
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself need not be imported
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping
     from typing import Any, Protocol, Union
 
     class _HasItems(Protocol):
@@ -58,6 +60,15 @@ if TYPE_CHECKING:
     _DeliveryHeaders = Union[
         _HasItems, Iterable[Union[tuple[object, object], list[str], list[bytes]]]
     ]
+    _HandlerFunction = Callable[
+        ["Delivery"], Union["Result", None, Awaitable[Union["Result", None]]]
+    ]
+    _Answer = tuple[int, Mapping[str, str], str]  # status, headers, body
+    _Message = MutableMapping[str, Any]
+    _Receive = Callable[[], Awaitable[_Message]]
+    _Send = Callable[[_Message], Awaitable[None]]
+    _AsgiApp = Callable[[_Message, _Receive, _Send], Coroutine[Any, Any, None]]
+    _LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 __version__ = "1.0.0"
 
@@ -848,6 +859,69 @@ class SignaturesService:
             headers["Posthook-Id"] = hook_id
         return headers
 
+    def wsgi_handler(self, f: _HandlerFunction) -> WSGIApplication:
+        """A WSGI app that verifies each delivery, calls ``f`` with it, and answers Posthook.
+
+        ``f(delivery)`` returns ``Result.ack()`` or None (answered 200: done),
+        ``Result.accept(seconds)`` (202: a callback follows) or ``Result.nack(error)`` (500: try
+        again). If it raises, that is logged and answered 500. It is not called for a request that
+        is no POST (405), above 1 MiB (413), unreadable (400) or not to be trusted (401), nor while
+        there is no signing key (500, logged). The path is not looked at. An async ``f`` is run to
+        its end in an event loop of its own.
+
+        Raises:
+            TypeError: ``f`` cannot be called.
+        """
+        call = _blocking(f)
+
+        def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+            method = environ.get("REQUEST_METHOD")
+            answer = _at_once(_respond(self, method, environ, partial(_wsgi_body, environ), call))
+            return _wsgi_answer(answer, start_response)
+
+        return app
+
+    def asgi_handler(self, f: _HandlerFunction) -> _AsgiApp:
+        """An ASGI 3 app that does what ``wsgi_handler`` says.
+
+        A sync ``f`` runs on a thread of its own, however many do so at once, and never holds up
+        the event loop. Lifespan events are answered, a WebSocket is closed.
+
+        Raises:
+            TypeError: ``f`` cannot be called.
+        """
+        call = _awaiting(f)
+
+        async def app(scope: _Message, receive: _Receive, send: _Send) -> None:
+            if scope["type"] != "http":
+                await _asgi_other(scope["type"], receive, send)
+                return
+            read, headers = partial(_asgi_body, receive), scope.get("headers", ())
+            try:
+                await _asgi_answer(await _respond(self, scope["method"], headers, read, call), send)
+            except (_Disconnected, OSError):  # nobody is left to be answered
+                return
+
+        return app
+
+    def lambda_handler(self, f: _HandlerFunction) -> _LambdaHandler:
+        """An AWS Lambda handler that does what ``wsgi_handler`` says.
+
+        It takes the events of API Gateway (REST, and HTTP with payloads 1.0 and 2.0), of Function
+        URLs and of load balancers, and answers in the form of each.
+
+        Raises:
+            TypeError: ``f`` cannot be called; raised by the handler, the event is no HTTP request.
+        """
+        call = _blocking(f)
+
+        def handler(event: dict[str, Any], context: object = None) -> dict[str, Any]:
+            method, headers = _lambda_request(event)
+            answer = _at_once(_respond(self, method, headers, partial(_lambda_body, event), call))
+            return _lambda_answer(answer, event)
+
+        return handler
+
 
 _HOW_TO_SET_A_KEY = "pass signing_key, or set POSTHOOK_SIGNING_KEY"
 _WHY_MISMATCH = "another key, or the body is not as it was sent (pass the raw bytes)"
@@ -1025,6 +1099,329 @@ _BAD_PAYLOAD = "Failed to parse delivery payload: "
 
 def _untrusted(reason: str, message: str) -> SignatureVerificationError:
     return SignatureVerificationError(message, reason=reason)
+
+
+# The handlers: one core between three faces. It is a coroutine for the sake of ASGI. What the other
+# two hand it never waits, so that for them it runs through without an event loop.
+
+_BODY_LIMIT = 1_048_576  # bytes; the service takes 64 KB of data, however it is encoded
+_NACK_CHARACTERS = 1_000  # of a nack's reason, in the answer and in the log
+
+_PHRASES = {
+    200: "OK",
+    202: "Accepted",
+    400: "Bad Request",
+    401: "Unauthorized",
+    405: "Method Not Allowed",
+    413: "Payload Too Large",
+    500: "Internal Server Error",
+}
+
+
+class _Refused(Exception):
+    """A request that is answered without a look at its signature."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.answer = _error_answer(status, why)
+
+
+class _Disconnected(Exception):
+    """The client went away in the middle of its request."""
+
+
+async def _respond(
+    signatures: SignaturesService,
+    method: object,
+    headers: _DeliveryHeaders,
+    read: Callable[[], Awaitable[bytes]],
+    call: Callable[[Delivery], Awaitable[object]],
+) -> _Answer:
+    """The core: what came in, verified, handed to the function; what that said, as an answer.
+
+    ``read`` gives the body or raises _Refused; ``call`` runs the handler function to its end.
+    """
+    try:
+        if method != "POST":
+            raise _Refused(405, "deliveries are sent by POST")
+        delivery = signatures.parse_delivery(await read(), headers)
+    except _Refused as refused:
+        return refused.answer
+    except SignatureVerificationError as error:
+        return _untrusted_answer(error)
+    try:
+        return _result_answer(await call(delivery), delivery)
+    except (Exception, SystemExit) as error:  # SystemExit: of some library, for one request
+        _log.error("the handler of hook %.100r failed", delivery.hook_id, exc_info=error)
+        return _error_answer(500, "the handler failed")
+
+
+def _untrusted_answer(error: SignatureVerificationError) -> _Answer:
+    if error.reason == "no_key":
+        _log.error("a delivery could not be verified: %s", error)
+        return _error_answer(500, "the receiver has no signing key")
+    _log.info("a delivery was refused: %s", error)
+    return _error_answer(401, error.message)
+
+
+def _result_answer(result: object, delivery: Delivery) -> _Answer:
+    """The answer for what the function returned; raises TypeError for what it may not return."""
+    if result is None:
+        result = Result.ack()
+    if not isinstance(result, Result):
+        raise TypeError(f"a handler returns a Result or None, not {type(result).__name__}")
+    if result.kind == "nack":
+        why = "nack" if result.error is None else str(result.error) or repr(result.error)
+        why = why[:_NACK_CHARACTERS]
+        _log.info("nack for hook %.100r: %r", delivery.hook_id, why)
+        return _error_answer(500, why)
+    if result.timeout is None:
+        return 200, _JSON, '{"ok": true}'
+    seconds = int(-(-result.timeout // 1))  # rounded up: no less than what was asked for
+    return 202, {**_JSON, "Posthook-Async-Timeout": str(seconds)}, '{"ok": true}'
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+def _error_answer(status: int, why: str) -> _Answer:
+    headers = {**_JSON, "Allow": "POST"} if status == 405 else _JSON
+    return status, headers, json.dumps({"error": why})
+
+
+def _at_once(coroutine: Coroutine[Any, Any, _Answer]) -> _Answer:
+    """Run a coroutine that never waits for anything to its end."""
+    try:
+        while True:
+            coroutine.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+# How a face without and one with an event loop calls a handler function, sync or async.
+
+
+def _blocking(f: _HandlerFunction) -> Callable[[Delivery], Awaitable[object]]:
+    _refuse_uncallable(f)
+
+    async def call(delivery: Delivery) -> object:
+        result: Any = f(delivery)
+        return _completed(result) if hasattr(result, "__await__") else result
+
+    return call
+
+
+def _completed(awaitable: Awaitable[object]) -> object:
+    """What an awaitable comes to, in an event loop of its own, closed again: there is no other."""
+    import asyncio
+
+    async def main() -> object:
+        return await awaitable
+
+    if _has_running_loop():  # a test that is itself async, a notebook
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, main()).result()
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError as error:  # a BaseException: it would pass by who calls us
+        raise RuntimeError("the handler's coroutine was cancelled") from error
+
+
+def _awaiting(f: _HandlerFunction) -> Callable[[Delivery], Awaitable[object]]:
+    import inspect
+
+    _refuse_uncallable(f)
+    if inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(type(f).__call__):
+        return f  # type: ignore[return-value]
+
+    async def call(delivery: Delivery) -> object:
+        result = await _on_thread(f, delivery)
+        return await result if hasattr(result, "__await__") else result
+
+    return call
+
+
+def _has_running_loop() -> bool:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _refuse_uncallable(f: object) -> None:
+    if not callable(f):
+        raise TypeError(f"pass a function that takes a Delivery, not {type(f).__name__}")
+
+
+async def _on_thread(f: _HandlerFunction, delivery: Delivery) -> Any:
+    """Call ``f`` on a thread of its own, which ends with it.
+
+    Not on asyncio's: they are few, the program has other work for them, and they stay.
+    """
+    import asyncio
+    import contextlib
+    import contextvars
+    import threading
+
+    loop, ended, context = asyncio.get_running_loop(), asyncio.Event(), contextvars.copy_context()
+    result: object = None
+    failure: BaseException | None = None
+
+    def work() -> None:
+        nonlocal result, failure
+        try:
+            result = context.run(f, delivery)
+        except BaseException as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # cancelled, and the loop closed: nobody waits
+            loop.call_soon_threadsafe(ended.set)
+
+    thread = threading.Thread(target=work, name="posthook-handler", daemon=True)
+    thread.start()
+    await ended.wait()
+    thread.join()  # it has nothing left to do
+    if failure is not None:
+        raise failure
+    return result
+
+
+# WSGI
+
+
+async def _wsgi_body(environ: Mapping[str, Any]) -> bytes:
+    """The request's body: no more bytes than announced, since the next read would wait."""
+    announced, stream = environ.get("CONTENT_LENGTH"), environ["wsgi.input"]
+    if announced:
+        length = _content_length(announced)
+        body = _read(stream, length)
+        if len(body) < length:
+            raise _Refused(400, "the body is shorter than its Content-Length")
+    elif environ.get("wsgi.input_terminated"):  # the server marks the end of a chunked body
+        body = _read(stream, _BODY_LIMIT + 1)
+    else:
+        return b""
+    return _limited(body)
+
+
+def _content_length(announced: object) -> int:
+    if not (isinstance(announced, str) and announced.isascii() and announced.isdigit()):
+        raise _Refused(400, "the Content-Length is no number")
+    digits = announced.lstrip("0")
+    if len(digits) > len(str(_BODY_LIMIT)) or int(digits or 0) > _BODY_LIMIT:
+        raise _Refused(413, f"a delivery has at most {_BODY_LIMIT} bytes")
+    return int(digits or 0)
+
+
+def _read(stream: Any, size: int) -> bytes:
+    """Up to ``size`` bytes; less where the stream ends before. A short read is none."""
+    pieces = []
+    while size:
+        try:
+            piece = stream.read(min(size, 65_536))
+        except Exception as error:  # each server has its own for a client that went away
+            raise _Refused(400, "the body could not be read") from error
+        if not piece:
+            break
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def _limited(body: bytes) -> bytes:
+    if len(body) > _BODY_LIMIT:
+        raise _Refused(413, f"a delivery has at most {_BODY_LIMIT} bytes")
+    return body
+
+
+def _wsgi_answer(answer: _Answer, start_response: StartResponse) -> list[bytes]:
+    status, headers, body = answer
+    length = ("Content-Length", str(len(body)))
+    start_response(f"{status} {_PHRASES[status]}", [*headers.items(), length])
+    return [body.encode()]
+
+
+# ASGI
+
+
+async def _asgi_other(kind: str, receive: _Receive, send: _Send) -> None:
+    if kind == "websocket":
+        await send({"type": "websocket.close"})
+    elif kind == "lifespan":
+        while kind != "lifespan.shutdown":
+            kind = (await receive())["type"]
+            await send({"type": f"{kind}.complete"})
+    else:
+        raise ValueError(f"no ASGI scope of HTTP: {kind}")
+
+
+async def _asgi_body(receive: _Receive) -> bytes:
+    pieces, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Disconnected
+        pieces.append(message.get("body") or b"")
+        size += len(pieces[-1])
+        more = message.get("more_body", False) and size <= _BODY_LIMIT
+    return _limited(b"".join(pieces))
+
+
+async def _asgi_answer(answer: _Answer, send: _Send) -> None:
+    status, headers, text = answer
+    body = text.encode()
+    pairs = [*headers.items(), ("Content-Length", str(len(body)))]
+    lowered = [(name.lower().encode(), value.encode()) for name, value in pairs]
+    await send({"type": "http.response.start", "status": status, "headers": lowered})
+    await send({"type": "http.response.body", "body": body})
+
+
+# AWS Lambda
+
+
+def _lambda_request(event: object) -> tuple[str, dict[str, Any]]:
+    """The method and headers of an event. Payload 2.0 has the method inside of requestContext."""
+    fields = _dict(event)
+    http = _dict(_dict(fields.get("requestContext")).get("http"))
+    method = http.get("method") or fields.get("httpMethod")
+    if not isinstance(method, str):
+        raise TypeError(
+            "the event is no HTTP request: invoke this function through API Gateway, "
+            "a Function URL or a load balancer"
+        )
+    return method, _dict(fields.get("multiValueHeaders")) or _dict(fields.get("headers"))
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+async def _lambda_body(event: Mapping[str, Any]) -> bytes:
+    from base64 import b64decode
+
+    body = event.get("body")
+    try:
+        encoded = (body or "").encode()
+        return _limited(
+            b64decode(encoded, validate=True) if event.get("isBase64Encoded") else encoded
+        )
+    except (AttributeError, ValueError) as error:
+        raise _Refused(400, "the event's body is no text, or no base64") from error
+
+
+def _lambda_answer(answer: _Answer, event: Mapping[str, Any]) -> dict[str, Any]:
+    status, headers, body = answer
+    several = event.get("multiValueHeaders") is not None
+    if several and "elb" in _dict(event.get("requestContext")):
+        # A load balancer with multi-value headers switched on ignores the other kind.
+        headed: dict[str, Any] = {"multiValueHeaders": {n: [v] for n, v in headers.items()}}
+    else:
+        headed = {"headers": dict(headers)}
+    return {"statusCode": status, **headed, "body": body, "isBase64Encoded": False}
 
 
 # ==================================================================================================
