@@ -806,7 +806,7 @@ class SignaturesService:
                 says why.
             TypeError: ``body`` or ``headers`` is none of these kinds of object.
         """
-        raw = body if type(body) is bytes else _received_body(body)
+        raw = body if type(body) is bytes else _raw_body(body)
         keys = self._keys if signing_key is None else _encoded_keys(signing_key)
         if not keys:
             raise _untrusted("no_key", f"No signing key: {_HOW_TO_SET_A_KEY}")
@@ -948,16 +948,9 @@ def _encoded_keys(signing_key: str | list[str] | tuple[str, ...]) -> tuple[bytes
     return tuple(key.strip().encode("utf-8", "surrogatepass") for key in keys if key.strip())
 
 
-def _received_body(body: object) -> bytes:
-    try:
-        return _raw_body(body)
-    except UnicodeEncodeError:  # its text would quote the body at any length
-        raise _untrusted("bad_payload", _BAD_PAYLOAD + "no text that UTF-8 can hold") from None
-
-
 def _raw_body(body: object) -> bytes:
-    if isinstance(body, str):
-        return body.encode()
+    if isinstance(body, str):  # a lone surrogate is for the signature, or the parser, to refuse
+        return body.encode("utf-8", "surrogatepass")
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body)
     raise TypeError(
@@ -1015,9 +1008,9 @@ _STAMP_DIGITS = 18  # Unix seconds have 10; int() of a text without limit takes 
 def _timestamp(values: list[str]) -> str:
     """The digits that were signed; a repeated header must say the same again."""
     digits = values[0].strip()
-    if len(digits) <= _STAMP_DIGITS and digits.isascii() and digits.isdigit():
-        if len(values) == 1 or all(value.strip() == digits for value in values):
-            return digits
+    agreed = len(values) == 1 or all(value.strip() == digits for value in values)
+    if agreed and len(digits) <= _STAMP_DIGITS and digits.isascii() and digits.isdigit():
+        return digits
     raise _untrusted("bad_timestamp", "Invalid Posthook-Timestamp header: no Unix time in seconds")
 
 
@@ -1103,16 +1096,6 @@ def _untrusted(reason: str, message: str) -> SignatureVerificationError:
 _BODY_LIMIT = 1_048_576  # bytes; the service takes 64 KB of data, however it is encoded
 _NACK_CHARACTERS = 1_000  # of a nack's reason, in the answer and in the log
 
-_PHRASES = {
-    200: "OK",
-    202: "Accepted",
-    400: "Bad Request",
-    401: "Unauthorized",
-    405: "Method Not Allowed",
-    413: "Payload Too Large",
-    500: "Internal Server Error",
-}
-
 
 class _Refused(Exception):
     """A request that is answered without a look at its signature."""
@@ -1150,6 +1133,11 @@ async def _respond(
     except (Exception, SystemExit) as error:  # SystemExit: of some library, for one request
         _log.error("the handler of hook %.100r failed", delivery.hook_id, exc_info=error)
         return _error_answer(500, "the handler failed")
+
+
+def _check_size(size: int) -> None:
+    if size > _BODY_LIMIT:
+        raise _Refused(413, f"a delivery has at most {_BODY_LIMIT} bytes")
 
 
 def _untrusted_answer(error: SignatureVerificationError) -> _Answer:
@@ -1214,14 +1202,14 @@ def _completed(awaitable: Awaitable[object]) -> object:
     async def main() -> object:
         return await awaitable
 
-    if _has_running_loop():  # a test that is itself async, a notebook
+    try:
+        if asyncio._get_running_loop() is None:
+            return asyncio.run(main())
         from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1) as pool:  # we are called by an async test, or in a notebook
             return pool.submit(asyncio.run, main()).result()
-    try:
-        return asyncio.run(main())
-    except asyncio.CancelledError as error:  # a BaseException: it would pass by who calls us
+    except asyncio.CancelledError as error:  # a BaseException: who calls us would not catch it
         raise RuntimeError("the handler's coroutine was cancelled") from error
 
 
@@ -1237,16 +1225,6 @@ def _awaiting(f: _HandlerFunction) -> Callable[[Delivery], Awaitable[object]]:
         return await result if hasattr(result, "__await__") else result
 
     return call
-
-
-def _has_running_loop() -> bool:
-    import asyncio
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _refuse_uncallable(f: object) -> None:
@@ -1290,27 +1268,25 @@ async def _on_thread(f: _HandlerFunction, delivery: Delivery) -> Any:
 
 
 async def _wsgi_body(environ: Mapping[str, Any]) -> bytes:
-    """The request's body: no more bytes than announced, since the next read would wait."""
-    announced, stream = environ.get("CONTENT_LENGTH"), environ["wsgi.input"]
-    if announced:
-        length = _content_length(announced)
-        body = _read(stream, length)
-        if len(body) < length:
-            raise _Refused(400, "the body is shorter than its Content-Length")
-    elif environ.get("wsgi.input_terminated"):  # the server marks the end of a chunked body
-        body = _read(stream, _BODY_LIMIT + 1)
-    else:
+    """The request's body. Never a read too many: it would wait for a byte that does not come."""
+    announced = environ.get("CONTENT_LENGTH")
+    if not announced and not environ.get("wsgi.input_terminated"):
         return b""
-    return _limited(body)
+    length = _content_length(announced) if announced else _BODY_LIMIT + 1
+    body = _read(environ["wsgi.input"], length)
+    if announced and len(body) < length:
+        raise _Refused(400, "the body is shorter than its Content-Length")
+    _check_size(len(body))
+    return body
 
 
 def _content_length(announced: object) -> int:
     if not (isinstance(announced, str) and announced.isascii() and announced.isdigit()):
         raise _Refused(400, "the Content-Length is no number")
-    digits = announced.lstrip("0")
-    if len(digits) > len(str(_BODY_LIMIT)) or int(digits or 0) > _BODY_LIMIT:
-        raise _Refused(413, f"a delivery has at most {_BODY_LIMIT} bytes")
-    return int(digits or 0)
+    # int() refuses thousands of digits, or takes its time for them.
+    length = int(announced) if len(announced) < 20 else _BODY_LIMIT + 1
+    _check_size(length)
+    return length
 
 
 def _read(stream: Any, size: int) -> bytes:
@@ -1328,16 +1304,12 @@ def _read(stream: Any, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def _limited(body: bytes) -> bytes:
-    if len(body) > _BODY_LIMIT:
-        raise _Refused(413, f"a delivery has at most {_BODY_LIMIT} bytes")
-    return body
-
-
 def _wsgi_answer(answer: _Answer, start_response: StartResponse) -> list[bytes]:
+    from http import HTTPStatus
+
     status, headers, body = answer
     length = ("Content-Length", str(len(body)))
-    start_response(f"{status} {_PHRASES[status]}", [*headers.items(), length])
+    start_response(f"{status} {HTTPStatus(status).phrase}", [*headers.items(), length])
     return [body.encode()]
 
 
@@ -1345,6 +1317,7 @@ def _wsgi_answer(answer: _Answer, start_response: StartResponse) -> list[bytes]:
 
 
 async def _asgi_other(kind: str, receive: _Receive, send: _Send) -> None:
+    """What is no HTTP request: ``kind`` is the scope's type."""
     if kind == "websocket":
         await send({"type": "websocket.close"})
     elif kind == "lifespan":
@@ -1363,17 +1336,17 @@ async def _asgi_body(receive: _Receive) -> bytes:
             raise _Disconnected
         pieces.append(message.get("body") or b"")
         size += len(pieces[-1])
-        more = message.get("more_body", False) and size <= _BODY_LIMIT
-    return _limited(b"".join(pieces))
+        _check_size(size)
+        more = message.get("more_body", False)
+    return b"".join(pieces)
 
 
 async def _asgi_answer(answer: _Answer, send: _Send) -> None:
-    status, headers, text = answer
-    body = text.encode()
+    status, headers, body = answer
     pairs = [*headers.items(), ("Content-Length", str(len(body)))]
     lowered = [(name.lower().encode(), value.encode()) for name, value in pairs]
     await send({"type": "http.response.start", "status": status, "headers": lowered})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body.encode()})
 
 
 # AWS Lambda
@@ -1399,14 +1372,14 @@ def _dict(value: object) -> dict[str, Any]:
 async def _lambda_body(event: Mapping[str, Any]) -> bytes:
     from base64 import b64decode
 
-    body = event.get("body")
     try:
-        encoded = (body or "").encode()
-        return _limited(
-            b64decode(encoded, validate=True) if event.get("isBase64Encoded") else encoded
-        )
+        body: bytes = (event.get("body") or "").encode()
+        if event.get("isBase64Encoded"):
+            body = b64decode(body, validate=True)
     except (AttributeError, ValueError) as error:
         raise _Refused(400, "the event's body is no text, or no base64") from error
+    _check_size(len(body))
+    return body
 
 
 def _lambda_answer(answer: _Answer, event: Mapping[str, Any]) -> dict[str, Any]:
