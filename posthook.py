@@ -970,9 +970,9 @@ def _own_headers(headers: _DeliveryHeaders) -> dict[str, list[str]]:
     """The values of the headers that are Posthook's, in one pass; a repeated header has several."""
     own: dict[str, list[str]] = {}
     items = getattr(headers, "items", None)  # not headers[name]: it gives one value of several
-    pairs: Any = headers if items is None else items
     try:
-        for name, value in pairs if items is None else pairs():
+        pairs: Any = headers if items is None else items()
+        for name, value in pairs:
             lowered = name.lower() if type(name) is str else _lowered(name)
             if lowered in _OWN_HEADERS:
                 known = _OWN_HEADERS[lowered]
@@ -1258,7 +1258,8 @@ async def _on_thread(f: _HandlerFunction, delivery: Delivery) -> Any:
     thread = threading.Thread(target=work, name="posthook-handler", daemon=True)
     thread.start()
     await ended.wait()
-    thread.join()  # it has nothing left to do
+    while thread.is_alive():  # it has only to end; yet among busy threads join() could take long
+        await asyncio.sleep(0)
     if failure is not None:
         raise failure
     return result
