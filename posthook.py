@@ -50,9 +50,10 @@ from functools import partial
 
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself need not be imported
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping
     from typing import Any, Protocol, Union
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication
 
     class _HasItems(Protocol):
         def items(self) -> Iterable[tuple[object, object]]: ...
