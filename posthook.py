@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     import socket
     import ssl
     import urllib.request
-    from _typeshed.wsgi import StartResponse, WSGIApplication
     from collections.abc import (
         AsyncIterator,
         Awaitable,
@@ -75,6 +74,7 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
     from typing import Any, Protocol, TypeVar, Union
 
+    from _typeshed.wsgi import StartResponse, WSGIApplication
     from typing_extensions import Concatenate, ParamSpec
 
     P = ParamSpec("P")
