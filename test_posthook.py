@@ -2661,6 +2661,17 @@ def test_bulk_replay_makes_a_new_hook_of_a_completed_one_outside_of_the_quota():
     assert len(got) == 2
 
 
+def test_hooks_created_at_one_moment_are_listed_in_the_order_of_creation():
+    with posthook.LocalPosthook() as server:
+        ids = [add(server, f"/{name}", post_in="1h")["id"] for name in "abc"]
+        server.advance("1h")
+        assert bulk(server, "replay", hookIDs=[ids[2], ids[0], ids[1]]) == 3
+        assert len({hook.created_at for hook in server.hooks[3:]}) == 1
+        listed = paths(server, "sortBy=createdAt")
+        assert listed == ["/a", "/b", "/c", "/c", "/a", "/b"]
+        assert paths(server, "sortBy=createdAt&sortOrder=DESC") == listed[::-1]
+
+
 def test_bulk_cancel_removes_waiting_hooks_and_no_others():
     with endpoint(500) as (url, _), posthook.LocalPosthook(url) as server:
         failed, retry, waiting = (add(server, post_in=f"{hour}h") for hour in (1, 2, 3))
