@@ -1500,8 +1500,8 @@ def _schedule_call(
 ) -> _Call:
     modes = [mode is not None for mode in (post_at, post_at_local, post_in)]
     if sum(modes) != 1:
-        rule = "Only one scheduling mode" if any(modes) else "Exactly one scheduling mode"
-        raise ValueError(f"{rule} may be given: post_in, post_at, or post_at_local with timezone")
+        rule = "Only one scheduling mode is allowed" if any(modes) else "Exactly one scheduling mode is required"
+        raise ValueError(f"{rule}: post_in, post_at, or post_at_local with timezone")
     body: dict[str, object] = {"path": _checked_path(path), "data": {} if data is None else data}
     if post_at_local is not None:
         body["postAtLocal"], body["timezone"] = _local_time(post_at_local, timezone)
@@ -2647,7 +2647,7 @@ def _fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _check_framing(response: http.client.HTTPResponse, fields: dict[str, str]) -> None:
-    """Raises where http.client would guess at the end of an answer or at its coding."""
+    """Raises where http.client would guess at the end of an answer."""
     length, coding = fields.get("content-length"), fields.get("transfer-encoding")
     if response.headers.defects:
         raise ValueError("malformed headers")
@@ -2657,8 +2657,6 @@ def _check_framing(response: http.client.HTTPResponse, fields: dict[str, str]) -
         raise ValueError("not a length")
     if length is not None and int(length) > _MOST_BYTES:
         raise _too_large()
-    if fields.get("content-encoding", "identity").lower() != "identity":
-        raise ValueError("compressed, though that was not asked for")
 
 
 def _too_large() -> PosthookError:
