@@ -1539,6 +1539,7 @@ class _Walk:
         self._asked = query
         self._page_size = self._limit = _checked_count("page_size", query["limit"])
         self._start = _time(query["postAtAfter"])
+        self._longest = 1  # of the pages so far
         self._page: Page | None = None
         self._new: list[Hook] = []
         self._seen: set[str] = set()
@@ -1570,18 +1571,28 @@ class _Walk:
                 f"list_all: {same} hooks of one postAt fill a page, and the server has no cursor "
                 "to go on with: list them with hooks.list(), sorted by createdAt"
             )
-        if last is _NO_TIME:
-            raise PosthookError("list_all: the last hook of a page has no postAt to go on from")
+        self._longest = max(self._longest, len(page))
         self._limit = min(self._page_size + same, _MOST_HOOKS)
-        after = max(last - timedelta(microseconds=1), self._start)
-        return self._ask(postAtAfter=_format_time(after), limit=self._limit)
+        try:
+            after = last.astimezone(_UTC) - timedelta(microseconds=1)
+        except OverflowError:  # no time, or the first or last of datetime's
+            raise PosthookError(
+                "list_all: the last hook of a page has no postAt to go on from"
+            ) from None
+        if after <= self._start:  # the caller's bound stays: it may be finer than a microsecond
+            return self._ask(limit=self._limit)
+        return self._ask(limit=self._limit, postAtAfter=_format_time(after))
 
     def _is_last(self, page: Page) -> bool:
         """Whether nothing follows. A full page says nothing, unless it can grow no further."""
+        if self._asked["cursor"] is not None:
+            return True  # a server with cursors, and it gave none
         complete = page.total_items is not None and page.total_items <= len(page)
         if len(page) >= self._limit:
             return complete and len(page) >= _MOST_HOOKS
-        return not self._new or complete or page.total_items is None
+        # With nothing new, a page as long as the longest may be as long as this server's pages get.
+        ended = not self._new and len(page) < self._longest
+        return complete or ended or page.total_items is None
 
     def _ask(self, **changes: object) -> dict[str, object]:
         self._asked = {**self._asked, **changes}
