@@ -1234,7 +1234,12 @@ def _list_call(query: Mapping[str, object]) -> _Call:
     """The call for one page; a parameter that is None or "" is left out."""
     from urllib.parse import urlencode
 
-    given = {name: value for name, value in query.items() if value is not None and value != ""}
+    given = {
+        # urlencode calls str(), which gives an enum's name, not its value.
+        name: value.encode() if isinstance(value, str) else value
+        for name, value in query.items()
+        if value is not None and value != ""
+    }
     return _Call("GET", f"/v1/hooks?{urlencode(given)}" if given else "/v1/hooks")
 
 
@@ -1286,8 +1291,8 @@ def _bulk_ids(hook_ids: Iterable[str]) -> dict[str, object]:
     for id in hook_ids:
         if not isinstance(id, str):
             raise TypeError(f"a hook id is text: pass str(id), not {type(id).__name__}")
-        if not id.strip():
-            raise ValueError("hook_ids holds an empty id")
+        if not id.strip() or not _is_encodable(id):
+            raise ValueError("hook_ids holds an id that is empty or no Unicode text")
         ids.append(id)
         if len(ids) > _MOST_HOOKS:
             raise ValueError(f"at most {_MOST_HOOKS} hook_ids a call: make several calls")
@@ -1493,7 +1498,7 @@ def _quota(headers: Mapping[str, str]) -> QuotaInfo | None:
     if limit is None:
         return None
     return QuotaInfo(
-        limit, usage or 0, remaining or 0, None if resets_at is _NO_TIME else resets_at
+        limit, usage or 0, remaining or 0, None if resets_at == _NO_TIME else resets_at
     )
 
 
