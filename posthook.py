@@ -749,7 +749,8 @@ def _parse_duration(text: str) -> int:
 
 def _format_duration(delay: timedelta) -> str:
     """Write a timedelta as whole seconds, rounded up so that a hook never comes early."""
-    return f"{-(-delay // timedelta(seconds=1))}s"
+    seconds, rest = divmod(delay, timedelta(seconds=1))
+    return f"{seconds + bool(rest)}s"
 
 
 # ==================================================================================================
