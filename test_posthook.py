@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
+import datetime
 import importlib
 import inspect
 import json
 import operator
 import pathlib
 import pickle
+import random
 import shutil
 import socket
 import struct
@@ -526,10 +530,691 @@ def test_the_module_is_documented():
 # 2. Errors
 # ==================================================================================================
 
+STATUSES = [
+    (400, "BadRequestError", "bad_request"),
+    (401, "AuthenticationError", "authentication_error"),
+    (403, "ForbiddenError", "forbidden"),
+    (404, "NotFoundError", "not_found"),
+    (413, "PayloadTooLargeError", "payload_too_large"),
+    (429, "RateLimitError", "rate_limit_exceeded"),
+    (500, "InternalServerError", "internal_error"),
+    (502, "InternalServerError", "internal_error"),
+    (503, "InternalServerError", "internal_error"),
+    (599, "InternalServerError", "internal_error"),
+    (300, "PosthookError", "unknown_error"),
+    (302, "PosthookError", "unknown_error"),
+    (402, "PosthookError", "unknown_error"),
+    (418, "PosthookError", "unknown_error"),
+    (600, "PosthookError", "unknown_error"),
+    (999, "PosthookError", "unknown_error"),
+]
+
+ERRORS = [value for value in PUBLIC_CLASSES if issubclass(value, posthook.PosthookError)]
+
+
+def filled(error):
+    """``error`` with a value in every public attribute, as some caller could have set it."""
+    for name in ("body", "retry_after", "quota", "maybe_sent", "reason"):
+        if hasattr(error, name):
+            setattr(error, name, f"a value of {name}")
+    return error
+
+
+def raised(call):
+    """The PosthookError that ``call()`` raises."""
+    with pytest.raises(posthook.PosthookError) as info:
+        call()
+    return info.value
+
+
+@pytest.mark.parametrize(("status", "name", "code"), STATUSES)
+def test_an_answer_that_is_not_2xx_is_the_error_of_its_status(status, name, code):
+    with Script(answer({"error": "It failed"}, status)) as server, client(server) as posthooks:
+        error = raised(lambda: posthooks.hooks.get("a"))
+    assert type(error) is getattr(posthook, name)
+    assert (error.status_code, error.code, error.message) == (status, code, "It failed")
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [
+        ("PosthookError", None, ""),
+        ("BadRequestError", 400, "bad_request"),
+        ("AuthenticationError", 401, "authentication_error"),
+        ("ForbiddenError", 403, "forbidden"),
+        ("NotFoundError", 404, "not_found"),
+        ("PayloadTooLargeError", 413, "payload_too_large"),
+        ("RateLimitError", 429, "rate_limit_exceeded"),
+        ("InternalServerError", 500, "internal_error"),
+        ("PosthookConnectionError", None, "connection_error"),
+        ("PosthookTimeoutError", None, "connection_error"),
+        ("CallbackError", None, "callback_error"),
+        ("SignatureVerificationError", None, "signature_verification_error"),
+    ],
+)
+def test_every_error_can_be_made_of_a_message_alone(name, status, code):
+    error = getattr(posthook, name)("It failed")
+    assert (error.message, error.status_code, error.code) == ("It failed", status, code)
+    assert (error.headers, error.body, error.retry_after) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "status"),
+    [
+        ((), {}, 500),
+        ((503,), {}, 503),
+        ((503, {"A": "b"}), {}, 503),
+        ((), {"status_code": 504, "headers": {"A": "b"}}, 504),
+    ],
+)
+def test_a_server_error_takes_its_status_and_headers_in_either_form(arguments, keywords, status):
+    error = posthook.InternalServerError("It failed", *arguments, **keywords)
+    assert error.status_code == status
+
+
+def test_a_plain_error_takes_status_code_and_headers_as_keywords():
+    error = posthook.PosthookError("No", status_code=418, code="teapot", headers={"A": "b"})
+    assert (error.status_code, error.code, error.headers) == (418, "teapot", {"A": "b"})
+
+
+def test_a_status_error_takes_its_headers_also_by_position():
+    assert posthook.NotFoundError("gone", {"A": "b"}).headers == {"A": "b"}
+
+
+def test_a_callback_error_takes_its_status_by_position():
+    assert posthook.CallbackError("ack failed: 410", 410).status_code == 410
+
+
+@pytest.mark.parametrize("cls", ERRORS)
+def test_errors_show_their_message_and_nothing_else(cls):
+    error = cls("a hook is gone: \u00fc\n")
+    assert str(error) == error.message == "a hook is gone: \u00fc\n"
+    assert error.args == (error.message,)
+
+
+@pytest.mark.parametrize("cls", ERRORS)
+def test_the_message_of_an_error_is_never_empty(cls):
+    assert str(cls("")) == cls.__name__
+
+
+@pytest.mark.parametrize("cls", ERRORS)
+def test_the_repr_of_an_error_tells_class_and_message(cls):
+    assert repr(cls("gone")).startswith(f"{cls.__name__}(message='gone'")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("cls", ERRORS)
+def test_errors_pickle_whole(cls, protocol):
+    error = filled(cls("gone"))
+    again = pickle.loads(pickle.dumps(error, protocol))
+    assert type(again) is cls
+    assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("cls", ERRORS)
+def test_errors_copy_whole(cls, copied):
+    error = filled(cls("gone"))
+    again = copied(error)
+    assert type(again) is cls
+    assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
+
+
+def test_an_error_of_an_answer_pickles_with_all_that_the_answer_said():
+    headers = {"retry_after": "7", "posthook_hookquota_limit": "5"}
+    with Script(answer({"error": "Enough"}, 429, **headers)) as server, client(server) as posthooks:
+        error = raised(lambda: posthooks.hooks.get("a"))
+    again = pickle.loads(pickle.dumps(error))
+    assert vars(again) == vars(error)
+    assert again.headers["Retry-After"] == "7"
+    assert again.quota == posthook.QuotaInfo(5, 0, 0, None)
+
+
+def test_every_error_but_a_timeout_derives_from_posthook_error_alone():
+    foreign = {
+        cls.__name__: [base.__name__ for base in cls.__mro__ if base.__module__ == "builtins"]
+        for cls in ERRORS
+    }
+    plain = ["Exception", "BaseException", "object"]
+    assert foreign.pop("PosthookTimeoutError") == ["TimeoutError", "OSError", *plain]
+    assert len(foreign) == 11
+    assert all(bases == plain for bases in foreign.values())
+
+
+def test_a_timeout_is_a_connection_error_and_a_timeout_error_of_python():
+    assert issubclass(posthook.PosthookTimeoutError, posthook.PosthookConnectionError)
+    assert issubclass(posthook.PosthookTimeoutError, TimeoutError)
+    assert posthook.PosthookTimeoutError("late", maybe_sent=False).maybe_sent is False
+
+
+def test_a_connection_error_may_have_been_sent_unless_it_says_otherwise():
+    assert posthook.PosthookConnectionError("reset").maybe_sent is True
+    assert posthook.PosthookConnectionError("refused", maybe_sent=False).maybe_sent is False
+
+
+def test_a_signature_error_has_a_reason():
+    assert posthook.SignatureVerificationError("no").reason == "mismatch"
+    assert posthook.SignatureVerificationError("no", reason="too_old").reason == "too_old"
+
+
+@pytest.mark.parametrize("name", ["Retry-After", "retry-after", "RETRY-AFTER"])
+def test_headers_of_an_error_are_looked_up_in_any_case(name):
+    headers = posthook.RateLimitError("Enough", {"Retry-After": "7"}).headers
+    assert (headers[name], headers.get(name), name in headers) == ("7", "7", True)
+
+
+def test_headers_of_an_error_that_are_not_there_are_a_dict_s_missing_keys():
+    headers = posthook.RateLimitError("Enough", {"Retry-After": "7"}).headers
+    assert (headers.get("X"), headers.get("X", "-"), "X" in headers, 5 in headers) == (
+        None,
+        "-",
+        False,
+        False,
+    )
+    with pytest.raises(KeyError, match="X"):
+        headers["X"]
+
+
+def test_headers_of_an_error_equal_the_dict_that_was_passed_in():
+    headers = posthook.RateLimitError("Enough", {"Retry-After": "7", "X": "y"}).headers
+    assert headers == {"Retry-After": "7", "X": "y"}
+    assert list(headers.items()) == [("Retry-After", "7"), ("X", "y")]
+    assert posthook.RateLimitError("Enough", {}).headers == {}
+
+
+def test_headers_of_an_error_are_the_server_s():
+    with Script(answer({"error": "No"}, 400, x_request="Abc")) as server, client(server) as it:
+        error = raised(lambda: it.hooks.get("a"))
+    assert error.headers["X-Request"] == "Abc"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"error": "path is required"}', "path is required"),
+        (b'{"error": "  spaces and \\n\\u00fc stay "}', "  spaces and \n\u00fc stay "),
+        (b'{"error": ""}', "HTTP 400"),
+        (b'{"error": " "}', "HTTP 400"),
+        (b'{"error": null}', "HTTP 400"),
+        (b'{"error": {"message": "x"}}', "HTTP 400"),
+        (b'{"error": 5}', "HTTP 400"),
+        (b'{"message": "x"}', "HTTP 400"),
+        (b'["error"]', "HTTP 400"),
+        (b"<html>Bad Request</html>", "HTTP 400"),
+        (b"\xff\xfe", "HTTP 400"),
+        (b"[" * 100_000, "HTTP 400"),
+        (b"", "HTTP 400"),
+    ],
+)
+def test_the_message_is_the_server_s_error_text_or_the_status(body, message):
+    with Script(answer(body, 400)) as server, client(server) as posthooks:
+        error = raised(lambda: posthooks.hooks.get("a"))
+    assert error.message == message
+    assert error.body == body.decode(errors="replace")
+
+
+def test_not_modified_is_no_result():
+    with Script(answer(b"", 304)) as server, client(server) as posthooks:
+        error = raised(lambda: posthooks.hooks.get("a"))
+    assert (type(error), error.status_code) == (posthook.PosthookError, 304)
+
+
+def test_a_redirect_says_what_to_check():
+    moved = answer(b"", 301, location="https://example.com/")
+    with Script(moved) as server, client(server) as posthooks:
+        error = raised(lambda: posthooks.hooks.get("a"))
+    assert error.message == "HTTP 301: redirects are not followed, check base_url"
+
+
+def test_a_rate_limit_error_tells_the_quota():
+    quota = {"posthook_hookquota_limit": "100", "posthook_hookquota_usage": "100"}
+    with Script(answer({"error": "Enough"}, 429, **quota)) as server, client(server) as posthooks:
+        error = raised(lambda: posthooks.hooks.schedule("/p", post_in="5m"))
+    assert error.quota == posthook.QuotaInfo(100, 100, 0, None)
+
+
+def test_a_rate_limit_error_without_quota_headers_has_none():
+    with Script(answer({"error": "Enough"}, 429)) as server, client(server) as posthooks:
+        error = raised(lambda: posthooks.hooks.schedule("/p", post_in="5m"))
+    assert (error.quota, error.retry_after) == (None, None)
+
 
 # ==================================================================================================
 # 3. Models
 # ==================================================================================================
+
+UTC = datetime.timezone.utc
+NO_TIME = datetime.datetime.min.replace(tzinfo=UTC)
+
+WHOLE_HOOK = {
+    **HOOK,
+    "attempts": 2,
+    "failureError": "HTTP 500",
+    "sequenceData": {"sequenceID": "s", "stepName": "one", "sequenceLastRunAt": "2026-01-01"},
+    "retryOverride": {"minRetries": 3, "delaySecs": 10, "strategy": "fixed"},
+    "tryAt": "2026-03-01T12:01:00Z",
+    "wasNotified": True,
+}
+
+DELIVERY = posthook.Delivery(
+    hook_id="e5405623",
+    timestamp=1767268800,
+    path="/webhooks/remind",
+    data={"userId": "123"},
+    body=b"{}",
+    post_at=NO_TIME,
+    posted_at=NO_TIME,
+    created_at=NO_TIME,
+    updated_at=NO_TIME,
+    ack_url="https://api.posthook.io/ack/secret",
+    nack_url="https://api.posthook.io/nack/secret",
+)
+
+FROZEN_MODELS = [
+    posthook.QuotaInfo(100, 1, 99, NO_TIME),
+    posthook.HookRetryOverride(3, 10, "exponential", 2.0, 60, True),
+    posthook.HookSequenceData("s", "one", "2026-01-01T00:00:00Z"),
+    posthook.BulkActionResult(3),
+    posthook.CallbackResult(True, "completed"),
+    posthook.Result.nack("no"),
+]
+MODELS = [*FROZEN_MODELS, posthook.Hook.from_dict(WHOLE_HOOK), DELIVERY]
+
+
+def name_of(model):
+    return type(model).__name__
+
+
+def utc(*parts):
+    return datetime.datetime(*parts, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=name_of)
+def test_models_are_dataclasses_that_pickle_and_copy(model):
+    assert all(
+        again == model and type(again) is type(model)
+        for again in (
+            *(pickle.loads(pickle.dumps(model, p)) for p in range(pickle.HIGHEST_PROTOCOL + 1)),
+            copy.copy(model),
+            copy.deepcopy(model),
+            dataclasses.replace(model),
+        )
+    )
+
+
+@pytest.mark.parametrize("model", MODELS, ids=name_of)
+def test_models_become_dicts_of_their_fields(model):
+    assert list(dataclasses.asdict(model)) == [field.name for field in dataclasses.fields(model)]
+
+
+@pytest.mark.parametrize("model", FROZEN_MODELS, ids=name_of)
+def test_small_models_are_frozen_and_hashable(model):
+    assert hash(model) == hash(copy.copy(model))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        model.status = "other"
+
+
+@pytest.mark.parametrize("model", MODELS[-2:], ids=name_of)
+def test_hooks_and_deliveries_can_be_changed_and_compare_by_value(model):
+    other = copy.copy(model)
+    other.path = "/elsewhere"
+    assert other != model
+    assert other == dataclasses.replace(model, path="/elsewhere")
+
+
+@pytest.mark.parametrize("model", MODELS, ids=name_of)
+def test_the_repr_of_a_model_begins_with_its_class_and_hides_callback_urls(model):
+    assert repr(model).startswith(f"{name_of(model)}(")
+    assert "secret" not in repr(model)
+
+
+def test_the_repr_of_a_hook_shows_what_identifies_it():
+    shown = repr(posthook.Hook.from_dict(WHOLE_HOOK))
+    assert shown.startswith(
+        "Hook(id='e5405623-2c1c-460e-9737-c884f7f59035', path='/webhooks/remind', "
+        "data={'userId': '123'}, post_at=datetime.datetime(2026, 3, 1, 12, 0, 0, 123456, "
+    )
+    assert "wasNotified" not in shown
+
+
+def test_the_repr_of_a_hook_stays_short_whatever_it_carries():
+    data = {
+        "text": "x" * 60_000,
+        "list": list(range(60_000)),
+        "deep": json.loads("[" * 50 + "]" * 50),
+    }
+    assert len(repr(posthook.Hook.from_dict({**WHOLE_HOOK, "data": data}))) < 1200
+
+
+def test_every_field_of_a_hook_is_read():
+    hook = posthook.Hook.from_dict(WHOLE_HOOK)
+    assert dataclasses.asdict(hook) == {
+        "id": "e5405623-2c1c-460e-9737-c884f7f59035",
+        "path": "/webhooks/remind",
+        "data": {"userId": "123"},
+        "post_at": utc(2026, 3, 1, 12, 0, 0, 123456),
+        "status": "pending",
+        "post_duration_seconds": 0.25,
+        "created_at": utc(2026, 2, 23, 10),
+        "updated_at": utc(2026, 2, 23, 10),
+        "domain": "webhook.example.com",
+        "attempts": 2,
+        "failure_error": "HTTP 500",
+        "sequence_data": {
+            "sequence_id": "s",
+            "step_name": "one",
+            "sequence_last_run_at": "2026-01-01",
+        },
+        "retry_override": {
+            "min_retries": 3,
+            "delay_secs": 10,
+            "strategy": "fixed",
+            "backoff_factor": None,
+            "max_delay_secs": None,
+            "jitter": False,
+        },
+        "quota": None,
+        "raw": WHOLE_HOOK,
+    }
+
+
+EMPTY_HOOK = posthook.Hook("", "", None, NO_TIME, "", 0.0, NO_TIME, NO_TIME)
+
+
+def test_missing_fields_of_a_hook_take_their_defaults():
+    assert posthook.Hook.from_dict({}) == EMPTY_HOOK
+
+
+@pytest.mark.parametrize("value", [None, True, [], {}, [1], {"a": 1}, -(10**400), "1e5"], ids=ascii)
+@pytest.mark.parametrize("name", [name for name in WHOLE_HOOK if name not in ("data", "tryAt")])
+def test_null_or_badly_typed_fields_of_a_hook_take_their_defaults(name, value):
+    hook = posthook.Hook.from_dict({name: value})
+    if isinstance(value, str) and name in ("id", "path", "status", "domain", "failureError"):
+        assert value in dataclasses.astuple(hook)
+    elif type(value) is int and name == "attempts":
+        assert hook.attempts == value
+    elif value == {"a": 1} and name == "sequenceData":
+        assert hook.sequence_data == posthook.HookSequenceData("", "", "")
+    elif value == {"a": 1} and name == "retryOverride":
+        assert hook.retry_override == posthook.HookRetryOverride(0, 0, "")
+    else:
+        assert hook == EMPTY_HOOK
+
+
+@pytest.mark.parametrize("data", [None, 0, False, "", [], {}, 1.5, "text", [None, {"a": []}]])
+def test_data_of_a_hook_is_the_json_value_untouched(data):
+    assert posthook.Hook.from_dict({"data": data}).data is data
+
+
+def test_a_duration_of_whole_seconds_is_a_float_all_the_same():
+    seconds = posthook.Hook.from_dict({"postDurationSeconds": 2}).post_duration_seconds
+    assert (seconds, type(seconds)) == (2.0, float)
+
+
+def test_raw_is_what_the_server_sent_and_takes_no_part_in_comparison():
+    hook = posthook.Hook.from_dict(WHOLE_HOOK)
+    assert hook.raw["wasNotified"] is True
+    assert hook == posthook.Hook.from_dict({**WHOLE_HOOK, "wasNotified": False, "new": 1})
+
+
+def test_hooks_made_without_raw_do_not_share_one():
+    first, second = EMPTY_HOOK, dataclasses.replace(EMPTY_HOOK, raw={})
+    first.raw["a"] = 1
+    assert second.raw == {}
+    first.raw.clear()
+
+
+def test_null_and_empty_objects_in_a_hook_are_none():
+    for empty in (None, {}):
+        hook = posthook.Hook.from_dict({"sequenceData": empty, "retryOverride": empty})
+        assert (hook.sequence_data, hook.retry_override) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("override", "sent"),
+    [
+        (
+            posthook.HookRetryOverride(3, 10, "fixed"),
+            {"minRetries": 3, "delaySecs": 10, "strategy": "fixed"},
+        ),
+        (
+            posthook.HookRetryOverride(1, 5, "exponential", 1.5, 3600, True),
+            {
+                "minRetries": 1,
+                "delaySecs": 5,
+                "strategy": "exponential",
+                "backoffFactor": 1.5,
+                "maxDelaySecs": 3600,
+                "jitter": True,
+            },
+        ),
+    ],
+)
+def test_a_retry_override_becomes_the_api_s_object_and_back(override, sent):
+    assert override.to_dict() == sent
+    assert posthook.HookRetryOverride.from_dict(sent) == override
+
+
+def test_a_retry_override_from_the_server_is_not_checked_against_ranges():
+    override = posthook.HookRetryOverride.from_dict({"minRetries": 99, "delaySecs": -1})
+    assert override == posthook.HookRetryOverride(99, -1, "")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "attribute", "expected"),
+    [
+        ("minRetries", "3", "min_retries", 0),
+        ("minRetries", True, "min_retries", 0),
+        ("delaySecs", 2.5, "delay_secs", 0),
+        ("strategy", 5, "strategy", ""),
+        ("backoffFactor", "2", "backoff_factor", None),
+        ("backoffFactor", 2, "backoff_factor", 2.0),
+        ("backoffFactor", 10**400, "backoff_factor", None),
+        ("maxDelaySecs", True, "max_delay_secs", None),
+        ("maxDelaySecs", 60.0, "max_delay_secs", None),
+        ("jitter", "yes", "jitter", False),
+        ("jitter", 1, "jitter", False),
+    ],
+)
+def test_badly_typed_retry_settings_take_their_defaults(field, value, attribute, expected):
+    override = posthook.HookRetryOverride.from_dict({field: value})
+    assert getattr(override, attribute) == expected
+
+
+def test_the_last_run_of_a_sequence_stays_text():
+    sequence = posthook.HookSequenceData.from_dict({"sequenceLastRunAt": "2026-01-01T00:00:00Z"})
+    assert sequence == posthook.HookSequenceData("", "", "2026-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("data", "affected"),
+    [({"affected": 3}, 3), ({}, 0), ({"affected": None}, 0), ({"affected": "3"}, 0)],
+)
+def test_a_bulk_result_counts_the_hooks(data, affected):
+    assert posthook.BulkActionResult.from_dict(data).affected == affected
+
+
+def test_a_page_is_a_list_with_a_cursor_and_a_total():
+    page = posthook.Page([EMPTY_HOOK], cursor="c", total_items=5)
+    assert page == [EMPTY_HOOK]
+    assert (page.cursor, page.total_items) == ("c", 5)
+    assert (posthook.Page().cursor, posthook.Page().total_items) == (None, None)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_page_pickles_whole(protocol):
+    page = posthook.Page([EMPTY_HOOK], cursor="c", total_items=5)
+    again = pickle.loads(pickle.dumps(page, protocol))
+    assert (type(again), again, vars(again)) == (posthook.Page, page, vars(page))
+
+
+@pytest.mark.parametrize(
+    ("result", "parts"),
+    [
+        (posthook.Result.ack(), ("ack", None, None)),
+        (posthook.Result.accept(10), ("accept", 10, None)),
+        (posthook.Result.accept(10_800), ("accept", 10_800, None)),
+        (posthook.Result.nack(), ("nack", None, None)),
+        (posthook.Result.nack("no"), ("nack", None, "no")),
+    ],
+)
+def test_a_result_says_what_to_answer(result, parts):
+    assert dataclasses.astuple(result) == parts
+
+
+@pytest.mark.parametrize("timeout", [0, 9.99, 10_800.1, -1, float("nan"), float("inf")])
+def test_a_result_is_accepted_for_a_time_that_the_service_takes(timeout):
+    with pytest.raises(ValueError, match="10 to 10800 seconds"):
+        posthook.Result.accept(timeout)
+
+
+@pytest.mark.parametrize("timeout", [None, "60", True, datetime.timedelta(60)])
+def test_the_time_of_an_accepted_result_is_a_number(timeout):
+    with pytest.raises(TypeError, match="number of seconds"):
+        posthook.Result.accept(timeout)
+
+
+READABLE_TIMES = [
+    ("2026-03-01T12:00:00Z", utc(2026, 3, 1, 12)),
+    ("2026-03-01t12:00:00z", utc(2026, 3, 1, 12)),
+    ("2026-03-01 12:00:00Z", utc(2026, 3, 1, 12)),
+    ("2026-03-01T12:00:00+02:00", utc(2026, 3, 1, 10)),
+    ("2026-03-01T12:00:00-05:30", utc(2026, 3, 1, 17, 30)),
+    ("2026-03-01T12:00:00-00:00", utc(2026, 3, 1, 12)),
+    ("2026-03-01T23:59:60Z", utc(2026, 3, 2)),
+    ("2026-03-01T23:59:60.5+00:00", utc(2026, 3, 2, 0, 0, 0, 500_000)),
+    ("0001-01-01T00:00:00Z", NO_TIME),
+    ("9999-12-31T23:59:59.999999999Z", utc(9999, 12, 31, 23, 59, 59, 999_999)),
+    *(
+        (f"2026-03-01T12:00:00.{'987654321'[:digits]}Z", utc(2026, 3, 1, 12, 0, 0, micros))
+        for digits, micros in enumerate(
+            (900_000, 980_000, 987_000, 987_600, 987_650, *[987_654] * 4), 1
+        )
+    ),
+    ("2026-03-01T12:00:00.000000999+00:00", utc(2026, 3, 1, 12)),
+    ("2026-03-01T12:00:00.1234567890123z", utc(2026, 3, 1, 12, 0, 0, 123_456)),
+]
+
+
+@pytest.mark.parametrize(("text", "moment"), READABLE_TIMES)
+def test_times_of_rfc_3339_are_read_in_every_form_and_cut_to_microseconds(text, moment):
+    read = posthook.Hook.from_dict({"postAt": text}).post_at
+    assert read == moment
+    assert read.tzinfo is not None
+    assert posthook._parse_time(text) == moment
+
+
+UNREADABLE_TIMES = [
+    "",
+    " ",
+    "yesterday",
+    "2026-03-01",
+    "2026-03-01T12:00:00",
+    "2026-13-01T12:00:00Z",
+    "2026-02-30T12:00:00Z",
+    "2026-03-01T25:00:00Z",
+    "2026-03-01T12:60:00Z",
+    "2026-03-01T12:00:61Z",
+    "2026-03-01T12:00:00+24:00",
+    "2026-03-01T12:00:00Z ",
+    "2026-03-01T12:00:00Z\n",
+    " 2026-03-01T12:00:00Z",
+    "0000-01-01T00:00:00Z",
+    "9999-12-31T23:59:60Z",
+    "99999-01-01T00:00:00Z",
+    "2026-03-01T12:00:00Zulu",
+    "\uff12026-03-01T12:00:00Z",
+    "2026-03-01T12:00:00.\u0661Z",
+    "2026-03-01T12:00:00\ud800",
+    "2026-03-01T12:00:00." + "1" * 100_000,
+    "1772366400",
+]
+
+
+@pytest.mark.parametrize("text", UNREADABLE_TIMES, ids=lambda text: ascii(text)[:40])
+def test_a_time_that_cannot_be_read_is_the_first_of_all(text):
+    assert posthook.Hook.from_dict({"postAt": text}).post_at == NO_TIME
+
+
+@pytest.mark.parametrize("text", UNREADABLE_TIMES, ids=lambda text: ascii(text)[:40])
+def test_the_strict_reader_of_times_refuses_them(text):
+    with pytest.raises((ValueError, OverflowError)):
+        posthook._parse_time(text)
+
+
+@pytest.mark.parametrize("name", ["postAt", "createdAt", "updatedAt"])
+def test_every_time_of_a_hook_that_is_no_text_is_the_first_of_all(name):
+    assert posthook.Hook.from_dict({name: 1772366400}) == EMPTY_HOOK
+
+
+def test_what_is_written_as_a_time_is_read_as_the_same_time():
+    choices = random.Random(3339)  # the seed
+    for _ in range(1000):
+        offset = datetime.timezone(datetime.timedelta(minutes=choices.randint(-1439, 1439)))
+        moment = utc(choices.randint(2, 9998), choices.randint(1, 12), choices.randint(1, 28))
+        moment += datetime.timedelta(
+            microseconds=choices.choice((0, 1000, 1)) * choices.randint(0, 86_399_999)
+        )
+        text = posthook._format_time(moment.astimezone(offset))
+        assert text.endswith("Z")
+        assert posthook._parse_time(text) == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1s", 1),
+        ("90s", 90),
+        ("5m", 300),
+        ("2h", 7200),
+        ("1d", 86_400),
+        ("1h30m", 5400),
+        ("1d2h30m45s", 95_445),
+        ("365d", 31_536_000),
+        ("0s", 0),
+        ("007m", 420),
+    ],
+)
+def test_durations_are_read_as_seconds(text, seconds):
+    assert posthook._parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "5",
+        "m",
+        "1.5h",
+        "30m1h",
+        "1h 30m",
+        "-5m",
+        "5M",
+        "1w",
+        "1ms",
+        "5m5m",
+        "\u0665m",
+        "9" * 13 + "s",
+    ],
+    ids=ascii,
+)
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(ValueError, match="duration"):
+        posthook._parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("delay", "text"),
+    [
+        (datetime.timedelta(microseconds=1), "1s"),
+        (datetime.timedelta(seconds=1), "1s"),
+        (datetime.timedelta(seconds=1, microseconds=1), "2s"),
+        (datetime.timedelta(days=365), "31536000s"),
+        (datetime.timedelta.max, "86400000000000s"),
+    ],
+)
+def test_a_timedelta_is_written_in_whole_seconds_never_too_few(delay, text):
+    assert posthook._format_duration(delay) == text
 
 
 # ==================================================================================================
