@@ -1258,21 +1258,19 @@ def _list_query(
         _checked_count("limit", limit)
     if offset is not None and (type(offset) is not int or offset < 0):
         raise ValueError("offset is a whole number from 0")
-    query: dict[str, object] = {
-        "status": status,
-        "cursor": cursor,
-        "sortBy": sort_by,
-        "sortOrder": sort_order,
-    }
-    for name, value in query.items():
+    texts = {"status": status, "cursor": cursor, "sort_by": sort_by, "sort_order": sort_order}
+    for name, value in texts.items():
         if value is not None and not isinstance(value, str):
             raise TypeError(f"{name} is text, not {type(value).__name__}")
-    query["limit"], query["offset"] = limit, offset
+    query: dict[str, object] = {**texts, "limit": limit, "offset": offset}
     for name, moment in times.items():
-        first, *rest = name.split("_")
-        api_name = first + "".join(word.capitalize() for word in rest)
-        query[api_name] = _moment(name, moment) if moment not in (None, "") else None
-    return query
+        query[name] = _moment(name, moment) if moment not in (None, "") else None
+    return {_api_name(name): value for name, value in query.items()}
+
+
+def _api_name(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def _checked_count(name: str, value: object) -> int:
@@ -1577,14 +1575,16 @@ class _Walk:
                 f"list_all: {same} hooks of one postAt fill a page, and the server has no cursor "
                 "to go on with: list them with hooks.list(), sorted by createdAt"
             )
-        self._longest = max(self._longest, len(page))
-        self._limit = min(self._page_size + same, _MOST_HOOKS)
         try:
             after = last.astimezone(_UTC) - timedelta(microseconds=1)
         except OverflowError:  # no time, or the first or last of datetime's
             raise PosthookError(
                 "list_all: the last hook of a page has no postAt to go on from"
             ) from None
+        # Those of the microsecond before may come again too: what is finer was cut from post_at.
+        again = sum(hook.post_at >= after for hook in page)
+        self._longest = max(self._longest, len(page))
+        self._limit = min(self._page_size + again, _MOST_HOOKS)
         if after <= self._start:  # the caller's bound stays: it may be finer than a microsecond
             return self._ask(limit=self._limit)
         return self._ask(limit=self._limit, postAtAfter=_format_time(after))
