@@ -222,16 +222,49 @@ def nothing_is_left(monkeypatch):
 # ==================================================================================================
 
 # What posthook-python 1.1.0 exports, and what this file adds to it above the cut line.
-EXPORTS = """
-    Posthook AsyncPosthook Hook HookRetryOverride QuotaInfo BulkActionResult CallbackResult Delivery
-    ack nack async_ack async_nack SignaturesService create_signatures
-    STATUS_PENDING STATUS_RETRY STATUS_COMPLETED STATUS_FAILED SORT_BY_POST_AT SORT_BY_CREATED_AT
-    SORT_ORDER_ASC SORT_ORDER_DESC STRATEGY_FIXED STRATEGY_EXPONENTIAL
-    PosthookError BadRequestError AuthenticationError CallbackError ForbiddenError NotFoundError
-    PayloadTooLargeError RateLimitError InternalServerError PosthookConnectionError
-    SignatureVerificationError __version__
-    HookSequenceData Page PosthookTimeoutError Result build_opener
-""".split()
+EXPORTS = {
+    "Posthook",
+    "AsyncPosthook",
+    "Hook",
+    "HookRetryOverride",
+    "QuotaInfo",
+    "BulkActionResult",
+    "CallbackResult",
+    "Delivery",
+    "ack",
+    "nack",
+    "async_ack",
+    "async_nack",
+    "SignaturesService",
+    "create_signatures",
+    "STATUS_PENDING",
+    "STATUS_RETRY",
+    "STATUS_COMPLETED",
+    "STATUS_FAILED",
+    "SORT_BY_POST_AT",
+    "SORT_BY_CREATED_AT",
+    "SORT_ORDER_ASC",
+    "SORT_ORDER_DESC",
+    "STRATEGY_FIXED",
+    "STRATEGY_EXPONENTIAL",
+    "PosthookError",
+    "BadRequestError",
+    "AuthenticationError",
+    "CallbackError",
+    "ForbiddenError",
+    "NotFoundError",
+    "PayloadTooLargeError",
+    "RateLimitError",
+    "InternalServerError",
+    "PosthookConnectionError",
+    "SignatureVerificationError",
+    "__version__",
+    "HookSequenceData",
+    "Page",
+    "PosthookTimeoutError",
+    "Result",
+    "build_opener",
+}
 
 # The signatures of posthook-python 1.1.0; only base_url has another default here.
 FILTER = "self, start_time, end_time, limit, *, endpoint_key=None, sequence_id=None, timeout=None"
@@ -459,7 +492,7 @@ def test_two_copies_in_one_process_keep_apart(tmp_path, imported):
 
 def test_all_names_everything_that_is_public_and_nothing_twice():
     assert len(set(posthook.__all__)) == len(posthook.__all__)
-    assert set(EXPORTS) <= set(posthook.__all__)
+    assert set(posthook.__all__) >= EXPORTS
     namespace = {}
     exec("from posthook import *", namespace)
     assert set(posthook.__all__) <= set(namespace)
@@ -1552,7 +1585,8 @@ def test_a_timezone_without_a_local_time_is_refused(refusing, mode, zone):
         (-1.5, -1.5),
         (10**300, 10**300),
         ((1, (2, 3)), [1, [2, 3]]),
-        ({1: "a", None: "b", True: "c", 1.5: "d"}, {"1": "c", "null": "b", "1.5": "d"}),
+        ({1: "a", None: "b", 1.5: "c"}, {"1": "a", "null": "b", "1.5": "c"}),
+        ({True: "a", Number(5): "b"}, {"true": "a", "5": "b"}),
         (collections.OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
         ({"id": Id.FIRST, Id.FIRST: 1}, {"id": "first/id", "first/id": 1}),
         (Number(5), 5),
@@ -1688,7 +1722,7 @@ def test_list_sends_every_argument_under_the_api_s_name():
 
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_list_leaves_out_what_is_none_or_empty(nothing):
-    names = "status cursor sort_by sort_order post_at_before created_at_after".split()
+    names = ["status", "cursor", "sort_by", "sort_order", "post_at_before", "created_at_after"]
     assert listed(**dict.fromkeys(names, nothing)) == {}
 
 
