@@ -1197,7 +1197,7 @@ def _local_time(value: object, zone: object) -> tuple[str, str]:
     if isinstance(value, datetime) and value.tzinfo is not None:
         if zone is not None:
             raise ValueError("post_at_local has a time zone already: leave timezone out")
-        if value.fold and value.utcoffset() != value.replace(fold=0).utcoffset():
+        if value.fold and value.timestamp() > value.replace(fold=0).timestamp():
             # Posthook takes the earlier of the two instants: this one would come an hour early.
             raise ValueError("post_at_local happens twice, and this is the later one: use post_at")
         zone = value.tzinfo
