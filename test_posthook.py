@@ -455,6 +455,24 @@ def test_the_client_works_isolated_without_docstrings_and_home_and_writes_no_fil
     assert [path.name for path in tmp_path.iterdir()] == ["posthook.py"]
 
 
+def test_without_the_ssl_module_http_works_and_https_names_what_is_missing():
+    program = """
+import sys
+sys.modules["ssl"] = sys.modules["_ssl"] = None
+folder, url = sys.argv[1:]
+sys.path.insert(0, folder)
+import posthook
+print(posthook.Posthook("pk", base_url=url).hooks.get("a").path)
+try:
+    posthook.Posthook("pk", max_retries=0).hooks.get("a")
+except posthook.PosthookError as error:
+    print("ssl" in str(error))
+"""
+    with Script(ok(HOOK)) as server:
+        output = run_python("-c", program, SOURCE.parent, server.url)
+    assert output == "/webhooks/remind\nTrue\n"
+
+
 def test_it_works_vendored_in_a_package_under_another_name(tmp_path, imported):
     package = tmp_path / "shop"
     (package / "vendored").mkdir(parents=True)
@@ -1284,13 +1302,14 @@ class Number(int):
 
 
 class Zone(datetime.tzinfo):
-    """A ZoneInfo's likeness: two hours ahead of UTC, one after the clock was put back at 3."""
+    """A ZoneInfo's likeness: every day the clock is put forward from 2 to 3, back from 5 to 4."""
 
     def __init__(self, key="Europe/Berlin"):
         self.key = key
 
     def utcoffset(self, moment):
-        return datetime.timedelta(hours=1 if moment.fold and moment.hour == 2 else 2)
+        summer = (2 + (not moment.fold)) <= moment.hour < (4 + (not moment.fold))
+        return datetime.timedelta(hours=2 if summer else 1)
 
     def dst(self, moment):
         return datetime.timedelta(0)
@@ -1449,8 +1468,9 @@ MOMENTS = [
     (utc(2026, 3, 1, 12), "2026-03-01T12:00:00Z"),
     (utc(2026, 3, 1, 12, 0, 0, 1), "2026-03-01T12:00:00.000001Z"),
     (utc(2026, 3, 1, 12, 0, 0, 500_000), "2026-03-01T12:00:00.500000Z"),
-    (datetime.datetime(2026, 3, 1, 12, tzinfo=Zone()), "2026-03-01T10:00:00Z"),
-    (datetime.datetime(2026, 3, 1, 2, tzinfo=Zone(), fold=1), "2026-03-01T01:00:00Z"),
+    (datetime.datetime(2026, 3, 1, 12, tzinfo=Zone()), "2026-03-01T11:00:00Z"),
+    (datetime.datetime(2026, 3, 1, 4, tzinfo=Zone()), "2026-03-01T02:00:00Z"),
+    (datetime.datetime(2026, 3, 1, 4, tzinfo=Zone(), fold=1), "2026-03-01T03:00:00Z"),
     (
         datetime.datetime(2026, 3, 1, tzinfo=datetime.timezone(datetime.timedelta(seconds=1))),
         "2026-02-28T23:59:59Z",
@@ -1497,36 +1517,31 @@ def test_post_at_that_is_no_point_in_time_is_refused(refusing, moment, error, me
 
 
 @pytest.mark.parametrize(
-    ("local", "zone", "text", "name"),
+    ("local", "zone", "text"),
     [
-        ("2026-03-01T09:00:00", "Europe/Berlin", "2026-03-01T09:00:00", "Europe/Berlin"),
-        ("whatever", "No/Such", "whatever", "No/Such"),
-        (datetime.datetime(2026, 3, 1, 9), "Europe/Berlin", "2026-03-01T09:00:00", "Europe/Berlin"),
-        (datetime.datetime(2026, 3, 1, 9, 0, 0, 5), Zone(), "2026-03-01T09:00:00", "Europe/Berlin"),
-        (
-            datetime.datetime(2026, 3, 1, 9, tzinfo=Zone()),
-            None,
-            "2026-03-01T09:00:00",
-            "Europe/Berlin",
-        ),
-        (
-            datetime.datetime(2026, 3, 1, 2, tzinfo=Zone()),
-            None,
-            "2026-03-01T02:00:00",
-            "Europe/Berlin",
-        ),
-        (
-            datetime.datetime(2026, 3, 1, 9, tzinfo=Zone(), fold=1),
-            None,
-            "2026-03-01T09:00:00",
-            "Europe/Berlin",
-        ),
-        (datetime.datetime(1, 1, 1), "Asia/Tokyo", "0001-01-01T00:00:00", "Asia/Tokyo"),
+        ("2026-03-01T09:00:00", "Europe/Berlin", "2026-03-01T09:00:00"),
+        ("whatever", "No/Such", "whatever"),
+        (datetime.datetime(2026, 3, 1, 9), "Europe/Berlin", "2026-03-01T09:00:00"),
+        (datetime.datetime(2026, 3, 1, 9, 0, 0, 5), "Asia/Tokyo", "2026-03-01T09:00:00"),
+        (datetime.datetime(1, 1, 1), Text("Asia/Tokyo"), "0001-01-01T00:00:00"),
     ],
 )
-def test_a_local_time_is_sent_with_the_name_of_its_zone(local, zone, text, name):
+def test_a_local_time_is_sent_with_the_name_of_its_zone(local, zone, text):
     body = scheduled(post_at_local=local, timezone=zone)
-    assert (body["postAtLocal"], body["timezone"]) == (text, name)
+    assert (body["postAtLocal"], body["timezone"]) == (text, zone)
+
+
+def test_a_zone_goes_out_as_its_key():
+    body = scheduled(post_at_local="2026-03-01T09:00:00", timezone=Zone("Asia/Tokyo"))
+    assert body["timezone"] == "Asia/Tokyo"
+
+
+@pytest.mark.parametrize(("hour", "fold"), [(9, 0), (9, 1), (2, 0), (2, 1), (4, 0)])
+def test_a_local_time_with_a_zone_gives_the_zone_s_name(hour, fold):
+    moment = datetime.datetime(2026, 3, 1, hour, 30, tzinfo=Zone(), fold=fold)
+    body = scheduled(post_at_local=moment)
+    assert body["postAtLocal"] == f"2026-03-01T{hour:02}:30:00"
+    assert body["timezone"] == "Europe/Berlin"
 
 
 @pytest.mark.parametrize("moment", ["2026-11-01T01:30:00", datetime.datetime(2026, 11, 1, 1, 30)])
@@ -1557,7 +1572,7 @@ def test_a_zoneinfo_goes_out_as_its_key(moment):
         (datetime.datetime(2026, 3, 1, tzinfo=Zone(None)), None, ValueError, "with a name"),
         (datetime.datetime(2026, 3, 1, tzinfo=Zone()), "Europe/Berlin", ValueError, "already"),
         (datetime.datetime(2026, 3, 1, tzinfo=Zone()), Zone(), ValueError, "already"),
-        (datetime.datetime(2026, 3, 1, 2, tzinfo=Zone(), fold=1), None, ValueError, "twice"),
+        (datetime.datetime(2026, 3, 1, 4, tzinfo=Zone(), fold=1), None, ValueError, "twice"),
         (datetime.datetime(2026, 3, 1, tzinfo=Zone("")), None, ValueError, "timezone is empty"),
     ],
 )
