@@ -1264,7 +1264,8 @@ def _list_query(
             raise TypeError(f"{name} is text, not {type(value).__name__}")
     query: dict[str, object] = {**texts, "limit": limit, "offset": offset}
     for name, moment in times.items():
-        query[name] = _moment(name, moment) if moment not in (None, "") else None
+        is_left_out = moment is None or (isinstance(moment, str) and not moment)
+        query[name] = None if is_left_out else _moment(name, moment)
     return {_api_name(name): value for name, value in query.items()}
 
 
