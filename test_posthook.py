@@ -522,6 +522,16 @@ def test_what_a_program_can_reach_from_a_client_needs_no_name_in_all():
     assert {each.__name__ for each in PUBLIC_CLASSES} - set(posthook.__all__) == services
 
 
+@pytest.mark.parametrize(
+    ("cls", "prefix"), [(posthook.Posthook, ""), (posthook.AsyncPosthook, "Async")]
+)
+def test_services_have_the_class_names_of_posthook_python(cls, prefix):
+    made = cls("pk")
+    assert type(made.hooks).__name__ == f"{prefix}HooksService"
+    assert type(made.hooks.bulk).__name__ == f"{prefix}BulkActions"
+    assert type(made.signatures) is posthook.SignaturesService
+
+
 def test_the_version_begins_with_a_digit():
     assert posthook.__version__[0].isdigit()
 
@@ -1202,6 +1212,21 @@ def test_the_strict_reader_of_times_refuses_them(text):
 @pytest.mark.parametrize("name", ["postAt", "createdAt", "updatedAt"])
 def test_every_time_of_a_hook_that_is_no_text_is_the_first_of_all(name):
     assert posthook.Hook.from_dict({name: 1772366400}) == EMPTY_HOOK
+
+
+def test_a_hook_of_any_json_is_read_without_an_exception():
+    choices = random.Random(8259)  # the seed
+    parts = ["2026-03-01", "T", "t", " ", "12:00:00", "23:59:60", ".", "5", "Z", "+", "-", "00:00"]
+    parts += ["9999-12-31", "0001-01-01", "99:99", "W", ",", "\u0665", "\ud800", "\x00"]
+    for _ in range(3000):
+        value = "".join(choices.choices(parts, k=choices.randrange(1, 8)))
+        odd = choices.choice(
+            [value, 10**400, -1.5, float("nan"), True, None, [value], {"a": value}]
+        )
+        names = choices.sample(list(WHOLE_HOOK), 5)
+        hook = posthook.Hook.from_dict({**dict.fromkeys(names, odd), "postAt": value})
+        assert hook.post_at.utcoffset() is not None
+        assert repr(hook).startswith("Hook(")
 
 
 def test_what_is_written_as_a_time_is_read_as_the_same_time():
