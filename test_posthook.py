@@ -827,11 +827,12 @@ def test_not_modified_is_no_result():
     assert (type(error), error.status_code) == (posthook.PosthookError, 304)
 
 
-def test_a_redirect_says_what_to_check():
-    moved = answer(b"", 301, location="https://example.com/")
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308, 399])
+def test_a_redirect_says_what_to_check(status):
+    moved = answer(b"", status, location="https://example.com/")
     with Script(moved) as server, client(server) as posthooks:
         error = raised(lambda: posthooks.hooks.get("a"))
-    assert error.message == "HTTP 301: redirects are not followed, check base_url"
+    assert error.message == f"HTTP {status}: redirects are not followed, check base_url"
 
 
 def test_a_rate_limit_error_tells_the_quota():
@@ -943,6 +944,12 @@ def test_the_repr_of_a_hook_shows_what_identifies_it():
         "data={'userId': '123'}, post_at=datetime.datetime(2026, 3, 1, 12, 0, 0, 123456, "
     )
     assert "wasNotified" not in shown
+
+
+@pytest.mark.parametrize("cls", [*map(type, MODELS)], ids=lambda cls: cls.__name__)
+def test_the_repr_of_a_model_shortens_what_is_long(cls):
+    count = len(dataclasses.fields(cls))
+    assert len(repr(cls(*["x" * 10_000] * count))) < 200 * count
 
 
 def test_the_repr_of_a_hook_stays_short_whatever_it_carries():
@@ -1967,6 +1974,7 @@ def test_a_url_that_is_no_text_is_refused(url):
         "HTTPS://A",
         "http://[fe80::1%25eth0]/",
         "https://a.io./",
+        f"https://{'a' * 63}.io",
     ],
 )
 def test_a_url_with_a_host_is_taken(url):
@@ -2178,6 +2186,7 @@ def test_a_quota_header_that_comes_twice_does_not_hurt():
         ("Thu, 01 Jan 1970 01:00:00 GMT", 2600.0),
         ("Sun, 32 Nov 1994 08:49:37 GMT", None),
         ("Sun, 06 Nov 99999 08:49:37 GMT", None),
+        (f"Sun, 06 Nov {'9' * 20} 08:49:37 GMT", None),
         ("", None),
         ("GMT", None),
         (", , GMT", None),
