@@ -742,7 +742,8 @@ def _parse_duration(text: str) -> int:
 
 def _format_duration(delay: timedelta) -> str:
     """Write a timedelta as whole seconds, rounded up so that a hook never comes early."""
-    return f"{-(-delay // timedelta(seconds=1))}s"
+    seconds, rest = divmod(delay, timedelta(seconds=1))
+    return f"{seconds + bool(rest)}s"
 
 
 # ==================================================================================================
@@ -1572,7 +1573,7 @@ def _local_time(value: object, zone: object) -> tuple[str, str]:
     if isinstance(value, datetime) and value.tzinfo is not None:
         if zone is not None:
             raise ValueError("post_at_local has a time zone already: leave timezone out")
-        if value.fold and value.utcoffset() != value.replace(fold=0).utcoffset():
+        if value.fold and value.timestamp() > value.replace(fold=0).timestamp():
             # Posthook takes the earlier of the two instants: this one would come an hour early.
             raise ValueError("post_at_local happens twice, and this is the later one: use post_at")
         zone = value.tzinfo
@@ -1610,7 +1611,12 @@ def _list_call(query: Mapping[str, object]) -> _Call:
     """The call for one page; a parameter that is None or "" is left out."""
     from urllib.parse import urlencode
 
-    given = {name: value for name, value in query.items() if value is not None and value != ""}
+    given = {
+        # urlencode calls str(), which gives an enum's name, not its value.
+        name: value.encode() if isinstance(value, str) else value
+        for name, value in query.items()
+        if value is not None and value != ""
+    }
     return _Call("GET", f"/v1/hooks?{urlencode(given)}" if given else "/v1/hooks")
 
 
@@ -1628,21 +1634,20 @@ def _list_query(
         _checked_count("limit", limit)
     if offset is not None and (type(offset) is not int or offset < 0):
         raise ValueError("offset is a whole number from 0")
-    query: dict[str, object] = {
-        "status": status,
-        "cursor": cursor,
-        "sortBy": sort_by,
-        "sortOrder": sort_order,
-    }
-    for name, value in query.items():
+    texts = {"status": status, "cursor": cursor, "sort_by": sort_by, "sort_order": sort_order}
+    for name, value in texts.items():
         if value is not None and not isinstance(value, str):
             raise TypeError(f"{name} is text, not {type(value).__name__}")
-    query["limit"], query["offset"] = limit, offset
+    query: dict[str, object] = {**texts, "limit": limit, "offset": offset}
     for name, moment in times.items():
-        first, *rest = name.split("_")
-        api_name = first + "".join(word.capitalize() for word in rest)
-        query[api_name] = _moment(name, moment) if moment not in (None, "") else None
-    return query
+        is_left_out = moment is None or (isinstance(moment, str) and not moment)
+        query[name] = None if is_left_out else _moment(name, moment)
+    return {_api_name(name): value for name, value in query.items()}
+
+
+def _api_name(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def _checked_count(name: str, value: object) -> int:
@@ -1662,8 +1667,8 @@ def _bulk_ids(hook_ids: Iterable[str]) -> dict[str, object]:
     for id in hook_ids:
         if not isinstance(id, str):
             raise TypeError(f"a hook id is text: pass str(id), not {type(id).__name__}")
-        if not id.strip():
-            raise ValueError("hook_ids holds an empty id")
+        if not id.strip() or not _is_encodable(id):
+            raise ValueError("hook_ids holds an id that is empty or no Unicode text")
         ids.append(id)
         if len(ids) > _MOST_HOOKS:
             raise ValueError(f"at most {_MOST_HOOKS} hook_ids a call: make several calls")
@@ -1869,7 +1874,7 @@ def _quota(headers: Mapping[str, str]) -> QuotaInfo | None:
     if limit is None:
         return None
     return QuotaInfo(
-        limit, usage or 0, remaining or 0, None if resets_at is _NO_TIME else resets_at
+        limit, usage or 0, remaining or 0, None if resets_at == _NO_TIME else resets_at
     )
 
 
@@ -1915,6 +1920,7 @@ class _Walk:
         self._asked = query
         self._page_size = self._limit = _checked_count("page_size", query["limit"])
         self._start = _time(query["postAtAfter"])
+        self._longest = 1  # of the pages so far
         self._page: Page | None = None
         self._new: list[Hook] = []
         self._seen: set[str] = set()
@@ -1946,18 +1952,30 @@ class _Walk:
                 f"list_all: {same} hooks of one postAt fill a page, and the server has no cursor "
                 "to go on with: list them with hooks.list(), sorted by createdAt"
             )
-        if last is _NO_TIME:
-            raise PosthookError("list_all: the last hook of a page has no postAt to go on from")
-        self._limit = min(self._page_size + same, _MOST_HOOKS)
-        after = max(last - timedelta(microseconds=1), self._start)
-        return self._ask(postAtAfter=_format_time(after), limit=self._limit)
+        try:
+            after = last.astimezone(_UTC) - timedelta(microseconds=1)
+        except OverflowError:  # no time, or the first or last of datetime's
+            raise PosthookError(
+                "list_all: the last hook of a page has no postAt to go on from"
+            ) from None
+        # Those of the microsecond before may come again too: what is finer was cut from post_at.
+        again = sum(hook.post_at >= after for hook in page)
+        self._longest = max(self._longest, len(page))
+        self._limit = min(self._page_size + again, _MOST_HOOKS)
+        if after <= self._start:  # the caller's bound stays: it may be finer than a microsecond
+            return self._ask(limit=self._limit)
+        return self._ask(limit=self._limit, postAtAfter=_format_time(after))
 
     def _is_last(self, page: Page) -> bool:
         """Whether nothing follows. A full page says nothing, unless it can grow no further."""
+        if self._asked["cursor"] is not None:
+            return True  # a server with cursors, and it gave none
         complete = page.total_items is not None and page.total_items <= len(page)
         if len(page) >= self._limit:
             return complete and len(page) >= _MOST_HOOKS
-        return not self._new or complete or page.total_items is None
+        # With nothing new, a page as long as the longest may be as long as this server's pages get.
+        ended = not self._new and len(page) < self._longest
+        return complete or ended or page.total_items is None
 
     def _ask(self, **changes: object) -> dict[str, object]:
         self._asked = {**self._asked, **changes}
