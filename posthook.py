@@ -2057,7 +2057,11 @@ def _dial(host: str, port: int, deadline: float) -> socket.socket:
     failure: OSError = TimeoutError()
     addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
-        sock = socket.socket(family, kind, protocol)
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # a kernel without IPv6, though /etc/hosts names ::1
+            failure = error
+            continue
         try:
             _hold_socket(sock)
             sock.settimeout(_left(deadline) / (len(addresses) - tried))
