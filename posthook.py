@@ -2142,7 +2142,13 @@ class _Connection(io.RawIOBase):
                 raise
             raise write_error from None
         self.end()
-        self.is_reusable = not (response.will_close or write_error or self.has_leftover())
+        self.is_reusable = (
+            response.status >= 200  # after a 101 it speaks another protocol
+            and not response.will_close
+            and "close" not in fields.get("connection", "").lower()  # http.client reads the first
+            and write_error is None
+            and not self.has_leftover()
+        )
         return response, fields, body
 
     def begin(self, deadline: float) -> None:
