@@ -1700,6 +1700,7 @@ class _KeepAliveHandler:
         match = _URL.match(call.url)
         assert match is not None  # it was checked when it came in
         scheme, authority, selector = match.groups()
+        scheme = scheme.lower()  # proxies go by it
         headers = {**call.headers, **call.secrets}
         response, fields, body = self._exchange(
             scheme, authority, call.method, selector, headers, call.body, timeout
@@ -1737,7 +1738,7 @@ class _KeepAliveHandler:
         if target is None:
             target = _Target(scheme, authority, self._proxies.choose(scheme, authority))
             if len(self._targets) < 1000:  # hosts come from URLs, so their number has no limit
-                self._targets[scheme, authority] = target
+                target = self._targets.setdefault((scheme, authority), target)
         return target
 
     def _tls_context(self) -> ssl.SSLContext:
@@ -1841,7 +1842,7 @@ class _Proxies:
 
 
 def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return re.fullmatch(r"localhost\.?|::1|127(\.\d{1,3}){1,3}", host) is not None
 
 
 # Cutting a call. shutdown() of the plain socket is the one way that ends a blocked recv, connect or
