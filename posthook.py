@@ -1800,14 +1800,15 @@ class _Proxy:
     def __init__(self, url: str) -> None:
         from urllib.parse import unquote, urlsplit
 
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        credentials, at, address = parts.netloc.rpartition("@")
-        if parts.scheme != "http":
+        # Not urlsplit, whose errors may show the password.
+        match = re.fullmatch(r"(?:http://)?(?:([^/]*)@)?([^/@]+)(?:/.*)?", url, re.IGNORECASE)
+        if match is None:
             raise ValueError("a proxy is an http://[user:password@]host:port")
-        _checked_url(f"http://{address}", "proxy")
+        credentials, address = match.groups()
+        parts = urlsplit(_checked_url(f"http://{address}", "proxy"))
         self.host, self.port = parts.hostname or "", parts.port or 80
         self.headers: dict[str, str] = {}
-        if at:
+        if credentials is not None:
             from base64 import b64encode
 
             token = b64encode(unquote(credentials).encode()).decode()
