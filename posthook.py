@@ -1730,6 +1730,7 @@ class _KeepAliveHandler:
         except Exception as error:  # whatever http.client, ssl and socket make of hostile bytes
             failure = _our_error(error, target, connection is not None and connection.written)
         finally:
+            _let_go()
             self._pool.release(connection)
         raise failure  # outside of the except clause: what was caught may hold a secret
 
@@ -1859,10 +1860,11 @@ class _Lifeline:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._end: Callable[[], object] | None = None
+        self._process = os.getpid()
         self.is_cut = False
 
-    def hold(self, end: Callable[[], object]) -> None:
-        """``cut`` calls ``end`` from now on. Raises PosthookConnectionError if it has been."""
+    def hold(self, end: Callable[[], object] | None) -> None:
+        """``cut`` calls ``end`` from now on. Raises PosthookConnectionError if it has been cut."""
         with self._lock:
             self._end = end
             if not self.is_cut:
@@ -1874,6 +1876,8 @@ class _Lifeline:
             self._end = None
 
     def cut(self) -> None:
+        if self._process != os.getpid():  # a fork's copy: the socket is the parent's
+            return
         with self._lock:  # held over end(): what was let go must not be ended for its next user
             self.is_cut = True
             if self._end is not None:
@@ -1890,6 +1894,13 @@ def _hold_socket(sock: socket.socket) -> None:
         lifeline.hold(lambda: _shut_down(sock))
 
 
+def _let_go() -> None:
+    """Before a socket is closed or another call's: its number may be another socket's soon."""
+    lifeline = _lifeline()
+    if lifeline is not None:
+        lifeline.let_go()
+
+
 def _shut_down(sock: socket.socket) -> None:
     import socket
 
@@ -1898,15 +1909,17 @@ def _shut_down(sock: socket.socket) -> None:
 
 
 def _wait(event: threading.Event, seconds: float) -> bool:
-    """Wait until ``event`` is set, and no longer than ``seconds``. Says whether it is."""
+    """Wait until ``event`` is set, and no longer than ``seconds``. Says whether it is.
+
+    Raises PosthookConnectionError if the call is cut.
+    """
     lifeline = _lifeline()
     if lifeline is None:
         return event.wait(seconds)
     lifeline.hold(event.set)
-    try:
-        return event.wait(seconds)
-    finally:
-        lifeline.let_go()
+    is_set = event.wait(seconds)
+    lifeline.hold(None)
+    return is_set
 
 
 # What a fork leaves in the child: locks that nobody will release, threads that do not run, and the
@@ -2048,6 +2061,7 @@ def _connect(
             wrapped.do_handshake()
         return sock
     except BaseException:
+        _let_go()
         sock.close()
         raise
 
@@ -2070,12 +2084,12 @@ def _dial(host: str, port: int, deadline: float) -> socket.socket:
             sock.connect(address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
-        except OSError as error:
+        except BaseException as error:
+            _let_go()
             sock.close()
+            if not isinstance(error, OSError):
+                raise
             failure = error
-        except BaseException:
-            sock.close()
-            raise
     raise failure
 
 
@@ -2162,12 +2176,9 @@ class _Connection(io.RawIOBase):
         _hold_socket(self._sock)
 
     def end(self) -> None:
-        """It is over: nothing more is read, and nobody cuts what may be another call's now."""
+        """It is over: nothing more is read."""
         self._deadline = 0.0
         self._idle_since = (time.monotonic(), time.time())
-        lifeline = _lifeline()
-        if lifeline is not None:
-            lifeline.let_go()
 
     def transmit(self, data: bytes) -> OSError | None:
         """Returns the error of a server that has closed: its answer may be there already."""
