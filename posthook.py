@@ -2411,13 +2411,15 @@ def _opener_sender(open_request: Callable[..., Any]) -> _Send:
             response = error
         if type(response) is _Response:  # of an opener of ours: whole already
             return _Answer(response.status, response.fields, response.getvalue())
+        body = bytearray()
         with response:
-            body = response.read(_MOST_BYTES + 1)
-        if len(body) > _MOST_BYTES:
-            raise _too_large()
+            while piece := response.read(65_536):  # all at once, 3.9 would take _MOST_BYTES first
+                body += piece
+                if len(body) > _MOST_BYTES:
+                    raise _too_large()
         if getattr(response, "length", None):  # read(n) of http.client does not tell a cut
             raise EOFError
-        return _Answer(response.status, _fields(response.headers.items()), body)
+        return _Answer(response.status, _fields(response.headers.items()), bytes(body))
 
     return send
 
