@@ -1785,10 +1785,11 @@ class _Target:
         """
         if not selector.startswith("/"):
             selector = f"/{selector}"
-        lines = [f"{method} {self._before_path}{selector} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in {**self._headers, **headers}.items()]
+        fields = {**self._headers, **headers}
         if body is not None or method in ("POST", "PUT", "PATCH"):
-            lines.append(f"Content-Length: {len(body or b'')}")
+            fields["Content-length"] = str(len(body or b""))  # the one that is right
+        lines = [f"{method} {self._before_path}{selector} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
         head = "\n".join(lines)
         if head.count("\n") >= len(lines) or _HEAD_BREAKS.search(head) or lines[0].count(" ") != 2:
             raise ValueError("a request line or a header holds a control character")
