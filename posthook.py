@@ -2052,6 +2052,7 @@ def _connect(
         if context is not None:
             if proxy:
                 _tunnel(sock, target, proxy, deadline)
+            sock.getpeername()  # raises if it was reset: wrap_socket would leave it open then
             # No handshake yet: the wrapped socket is the one that can be cut from now on.
             wrapped = context.wrap_socket(
                 sock, server_hostname=target.host, do_handshake_on_connect=False
