@@ -1803,7 +1803,7 @@ class _Proxy:
         from urllib.parse import unquote, urlsplit
 
         # Not urlsplit, whose errors may show the password.
-        match = re.fullmatch(r"(?:http://)?(?:([^/]*)@)?([^/@]+)(?:/.*)?", url, re.IGNORECASE)
+        match = re.fullmatch(r"(?:http://)?(?:([^/]*)@)?([^/@]+)(?:/[^/]*)?", url, re.I)
         if match is None:
             raise ValueError("a proxy is an http://[user:password@]host:port")
         credentials, address = match.groups()
@@ -2200,6 +2200,8 @@ class _Connection(io.RawIOBase):
             response = HTTPResponse(self, method=method)  # type: ignore[arg-type]
             response.begin()
             self._check_end(True)
+            if response.headers.defects:
+                raise ValueError("malformed headers")
             if not 102 <= response.status <= 199:  # http.client passes over 100 alone
                 return response
 
@@ -2298,8 +2300,6 @@ def _fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 def _check_framing(response: http.client.HTTPResponse, fields: dict[str, str]) -> None:
     """Raises where http.client would guess at the end of an answer or at its coding."""
     length, coding = fields.get("content-length"), fields.get("transfer-encoding")
-    if response.headers.defects:
-        raise ValueError("malformed headers")
     if coding is not None and (coding.lower() != "chunked" or length is not None):
         raise ValueError("a transfer coding that was not asked for, or two ways to frame the body")
     if length is not None and not (length.isascii() and length.isdigit() and len(length) <= 15):
