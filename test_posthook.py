@@ -67,11 +67,15 @@ class Stall(bytes):
     """A step: these bytes, then nothing more until the client goes away."""
 
 
+def reset_at_close(connection):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 class Script:
     """A server on 127.0.0.1 that plays a script: each request gets the next step.
 
     A step is bytes to send (the connection stays open), ``Close``, ``Reset`` or ``Stall``, or a
-    function that takes the request and returns one of these or an iterator of bytes. The last step
+    function that takes the request and returns a step or an iterator of bytes. The last step
     repeats for ever.
     ``requests`` holds what came in, ``connections`` counts the connections.
     """
@@ -113,6 +117,18 @@ class Script:
         with self._lock:
             assert self._lock.wait_for(lambda: len(self.requests) >= requests, 10)
 
+    def interject(self, step):
+        """Bytes, an end or a reset on every connection, while they are idle."""
+        with self._lock:
+            for connection in self._open:
+                socket.socket.sendall(connection, step)
+                if isinstance(step, Reset):
+                    reset_at_close(connection)
+                if isinstance(step, (Close, Reset)):
+                    socket.socket.shutdown(connection, socket.SHUT_RD)  # its thread closes it
+            if isinstance(step, (Close, Reset)):
+                assert self._lock.wait_for(lambda: not self._open, 10)
+
     def _start(self, target, *args):
         thread = threading.Thread(target=target, args=args, daemon=True)
         self._threads.append(thread)
@@ -133,6 +149,7 @@ class Script:
             if self._tls:
                 connection = self._tls.wrap_socket(connection, server_side=True)
                 with self._lock:
+                    self._open.remove(raw)
                     self._open.add(connection)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with connection.makefile("rb") as stream:
@@ -141,10 +158,11 @@ class Script:
         except (OSError, ValueError):
             pass
         finally:
-            with self._lock:
-                self._open -= {raw, connection}
             connection.close()
             raw.close()
+            with self._lock:
+                self._open -= {raw, connection}
+                self._lock.notify_all()
 
     def _exchange(self, connection, stream):
         request = read_request(stream)
@@ -154,12 +172,12 @@ class Script:
             self.requests.append(request)
             self._lock.notify_all()
             step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
-        if callable(step):
+        while callable(step):
             step = step(request)
         for piece in [step] if isinstance(step, bytes) else step:
             connection.sendall(piece)
         if isinstance(step, Reset):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_at_close(connection)
         if isinstance(step, Stall):
             stream.read()
         return not isinstance(step, (Close, Reset, Stall))
@@ -209,6 +227,11 @@ class Raw(Script):
     def _serve(self, connection):
         with connection, contextlib.suppress(OSError, ValueError):
             self._play(connection)
+
+
+def by_id(**steps):
+    """A step: the one of the hook that is asked for."""
+    return lambda request: steps[request.path.rpartition("/")[2]]
 
 
 def trickled(data, pause=0.02):
@@ -645,7 +668,7 @@ def test_a_request_that_is_cut_at_any_byte_is_an_error_and_the_next_call_is_righ
         if size:
             connection.recv(size, socket.MSG_WAITALL)
         if reset:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_at_close(connection)
 
     with Raw(play) as server, client(server) as posthooks:
         for _ in range(0, 320, 8):
@@ -687,28 +710,29 @@ STALLS = {
 
 @pytest.mark.parametrize("step", STALLS.values(), ids=STALLS)
 def test_a_call_ends_at_its_deadline_wherever_the_answer_stalls(step):
-    with Script(step, OK) as server, client(server) as posthooks:
-        error = failure(posthooks.hooks.get, "a", timeout=0.15)
+    with Script(by_id(a=step, b=OK)) as server, client(server) as posthooks:
+        error = failure(posthooks.hooks.get, "a", timeout=0.2)
         assert type(error) is posthook.PosthookTimeoutError
         assert error.maybe_sent is True
         assert posthooks.hooks.get("b").id == "x"
 
 
-@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("pace", [None, 0.02], ids=["stalled", "trickling"])
-def test_a_call_ends_at_its_deadline_while_its_request_is_written(tmp_path, is_tls, pace):
+def test_a_call_ends_at_its_deadline_while_its_request_is_written(tmp_path, scheme, pace):
     def play(connection):
-        with server_tls(tmp_path).wrap_socket(connection, True) if is_tls else connection as plain:
+        with tls.wrap_socket(connection, True) if scheme == "https" else connection as plain:
+            read_request(plain.makefile("rb", 0))
+            plain.sendall(OK)
             while not gone.wait(pace) and plain.recv(1000):
                 pass
 
-    gone = threading.Event()
-    with Raw(play) as server:
-        url = f"{'https' if is_tls else 'http'}://127.0.0.1:{server.port}"
-        with trusting() as opener:
-            posthooks = posthook.Posthook("pk_test", base_url=url, http_client=opener)
-            big = "a" * 20_000_000
-            error = failure(posthooks.hooks.schedule, "/a", post_in="5m", data=big, timeout=0.2)
+    gone, tls = threading.Event(), server_tls(tmp_path)
+    with Raw(play) as server, trusting() as opener:
+        posthooks = client(Address(server.port, scheme), http_client=opener)
+        posthooks.hooks.get("a")  # connects without haste
+        big = "a" * 15_000_000
+        error = failure(posthooks.hooks.schedule, "/a", post_in="5m", data=big, timeout=0.2)
         gone.set()
     assert type(error) is posthook.PosthookTimeoutError
     assert error.maybe_sent is True
@@ -753,8 +777,8 @@ def test_an_exhausted_deadline_sends_nothing():
     [
         Stall(framed("content-length: 100001")),
         endless(framed(), bytes(5000)),
-        endless(chunked(), b"a\r\n0123456789\r\n"),
-        endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        endless(chunked(), b"a\r\n0123456789\r\n" * 500),
+        endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 500),
     ],
     ids=["announced", "endless", "chunks", "100 Continue"],
 )
@@ -793,8 +817,7 @@ def test_a_413_that_comes_while_the_body_is_written_is_that_error_or_a_lost_conn
 def test_a_connection_that_breaks_while_the_body_is_written_is_an_error():
     def play(connection):
         connection.recv(1000)
-        linger = struct.pack("ii", 1, 0)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        reset_at_close(connection)
 
     with Raw(play) as server, client(server) as posthooks:
         error = failure(posthooks.hooks.schedule, "/a", post_in="5m", data="a" * 10_000_000)
@@ -874,28 +897,11 @@ def test_bytes_after_an_answer_are_not_the_next_ones(tmp_path, data, is_tls):
 @pytest.mark.parametrize("late", [EVIL, Close(), Reset()], ids=["bytes", "an end", "a reset"])
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
 def test_an_idle_connection_that_has_something_to_tell_is_not_used_again(tmp_path, late, is_tls):
-    def play(connection):
-        with server_tls(tmp_path).wrap_socket(connection, True) if is_tls else connection as plain:
-            stream = plain.makefile("rb")
-            with stream:
-                for step in (OK, late) if not told.is_set() else (OK,):
-                    if step is OK:
-                        read_request(stream)
-                    else:
-                        idle.wait(10)
-                    plain.sendall(step)
-            if isinstance(late, Reset) and not told.is_set():
-                linger = struct.pack("ii", 1, 0)
-                plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        told.set()
-
-    idle, told = threading.Event(), threading.Event()
-    with Raw(play) as server, trusting() as opener:
-        address = Address(server.port, "https" if is_tls else "http")
-        posthooks = client(address, http_client=opener)
-        assert posthooks.hooks.get("a").id == "x"
-        idle.set()
-        assert told.wait(10)
+    tls = server_tls(tmp_path) if is_tls else None
+    with Script(OK, tls=tls) as server, trusting() as opener:
+        posthooks = client(server, http_client=opener)
+        posthooks.hooks.get("a")
+        server.interject(late)
         assert posthooks.hooks.schedule("/b", post_in="5m").id == "x"
     assert server.connections == 2
 
@@ -973,9 +979,10 @@ def test_callers_beyond_max_connections_wait_for_their_turn():
 def test_a_caller_waits_for_its_turn_no_longer_than_its_deadline():
     with Script(Stall(), OK) as server, opened(max_connections=1) as opener:
         posthooks = client(server, http_client=opener)
-        with at_work(lambda: posthooks.hooks.get("a", timeout=0.4), server):
+        with at_work(lambda: posthooks.hooks.get("a"), server):
             assert pool(opener) == "<connections: 1 at work, 0 idle, at most 1>"
             error = failure(posthooks.hooks.get, "b", timeout=0.1)
+            server.interject(Close())
         assert posthooks.hooks.get("c").id == "x"
     assert type(error) is posthook.PosthookTimeoutError
     assert error.maybe_sent is False
@@ -1041,11 +1048,10 @@ def test_an_opener_that_nobody_closed_closes_its_connections_when_it_goes():
 def test_what_failed_calls_leave_to_the_garbage_collector_is_silent(monkeypatch):
     complaints = []
     monkeypatch.setattr(sys, "unraisablehook", complaints.append)
-    faults = Close(OK[:-1]), Close(HEAD), Stall()
-    with Script(*faults, OK) as server, client(server) as posthooks:
-        for _ in faults:
-            failure(posthooks.hooks.get, "a", timeout=0.1)
-        posthooks.hooks.get("b")
+    faults = {"a": Close(OK[:-1]), "b": Close(HEAD), "c": Stall()}
+    with Script(by_id(**faults)) as server, client(server) as posthooks:
+        for id in faults:
+            failure(posthooks.hooks.get, id, timeout=0.2)
     gc.collect()
     assert complaints == []
 
@@ -1121,7 +1127,7 @@ def test_the_next_address_is_tried_where_the_first_is_dead(monkeypatch, dead):
             "no such family": (9999, refused),
         }
         resolve(monkeypatch, first[dead], (socket.AF_INET, server.port))
-        with posthook.Posthook("pk_test", base_url="http://a.invalid", timeout=0.6) as posthooks:
+        with posthook.Posthook("pk_test", base_url="http://a.invalid", timeout=1) as posthooks:
             assert posthooks.hooks.get("a").id == "x"
     assert server.connections == 1
 
@@ -1190,8 +1196,7 @@ def test_whatever_is_no_tls_is_an_error_before_anything_is_sent(data, end):
         received.append(connection.recv(65_536))
         connection.sendall(data)
         if end == "reset":
-            linger = struct.pack("ii", 1, 0)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            reset_at_close(connection)
 
     received = []
     with Raw(play) as server, client(Address(server.port, "https")) as posthooks:
@@ -1227,8 +1232,7 @@ class Proxy(Raw):
         self.requests.append(read_request(connection.makefile("rb", 0)))
         connection.sendall(tunnel)
         if isinstance(tunnel, Reset):
-            linger = struct.pack("ii", 1, 0)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            reset_at_close(connection)
         if isinstance(tunnel, (Close, Reset)):
             return
         with tls.wrap_socket(connection, True) as secure, secure.makefile("rb") as stream:
@@ -1427,8 +1431,9 @@ def test_parent_and_child_go_on_with_one_client_after_a_fork(tmp_path, is_tls):
 def test_a_child_has_leases_of_its_own():
     with Script(Stall(), OK) as server, opened(max_connections=1) as opener:
         posthooks = client(server, http_client=opener)
-        with at_work(lambda: posthooks.hooks.get("a", timeout=0.3), server):
+        with at_work(lambda: posthooks.hooks.get("a"), server):
             assert forked(lambda: posthooks.hooks.get("b", timeout=5)) == 0
+            server.interject(Close())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -1485,13 +1490,14 @@ def test_a_call_that_is_cut_ends_at_once(tmp_path, step, is_tls):
 def test_a_call_that_is_cut_in_line_leaves_it():
     with Script(Stall()) as server, opened(max_connections=1) as opener:
         posthooks = client(server, http_client=opener)
-        with at_work(lambda: posthooks.hooks.get("a", timeout=0.3), server):
+        with at_work(lambda: posthooks.hooks.get("a"), server):
             with cuttable(lambda: posthooks.hooks.get("b")) as call:
                 wait_until(lambda: handler(opener)._pool._line)
                 call.cut()
             assert str(call.error) == "the call was cancelled"
             assert pool(opener) == "<connections: 1 at work, 0 idle, at most 1>"
             assert not handler(opener)._pool._line
+            server.interject(Close())
         assert pool(opener) == "<connections: 0 at work, 0 idle, at most 1>"
 
 
@@ -1704,7 +1710,7 @@ def test_any_client_makes_a_lost_connection_ours(foreign):
 
 def test_any_client_makes_a_timeout_ours(foreign):
     with Script(Stall()) as server:
-        error = failure(client(server, http_client=foreign).hooks.get, "a", timeout=0.15)
+        error = failure(client(server, http_client=foreign).hooks.get, "a", timeout=0.2)
     assert type(error) is posthook.PosthookTimeoutError
 
 
