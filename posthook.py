@@ -2480,7 +2480,8 @@ def _foreign_error(error: Exception, call: _Call) -> PosthookError:
     while cause is not None and len(texts) < 10:
         texts.append(f"{cause!r} {cause}")
         cause = cause.__cause__ or cause.__context__
-    shown = not any(secret in text for text in texts for secret in call.secrets.values())
+    secrets = {form for each in call.secrets.values() for form in (each, repr(each)[1:-1])}
+    shown = not any(secret in text for text in texts for secret in secrets)
     message = f"the http_client failed: {type(error).__name__}" + (f": {error}" if shown else "")
     is_timeout = _is_timeout(error) or _is_timeout(getattr(error, "reason", None))
     ours = (PosthookTimeoutError if is_timeout else PosthookConnectionError)(message)

@@ -847,10 +847,9 @@ def test_a_delete_takes_any_2xx(data):
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 418, 999])
 def test_any_other_status_is_an_error_and_no_redirect_is_followed(status):
-    with Script(OK) as other, client(other) as posthooks:
-        location = f"location: {other.url}/v1/hooks/a"
-        head = framed(location, "content-length: 0", line=f"HTTP/1.1 {status} X", body=b"")
-        with Script(head) as server, client(server) as posthooks:
+    with Script(OK) as other:
+        step = answer(b"", status, location=f"{other.url}/v1/hooks/a")
+        with Script(step) as server, client(server) as posthooks:
             error = failure(posthooks.hooks.get, "a")
     assert type(error) is posthook.PosthookError
     assert (error.status_code, error.code) == (status, "unknown_error")
@@ -1004,8 +1003,10 @@ def test_fifty_threads_never_get_each_others_answers():
     def echo(request):
         return ok({"id": request.path.rpartition("/")[2]})
 
-    with Script(echo) as server, client(server) as posthooks:
+    with Script(echo) as server, opened() as opener:
+        posthooks = client(server, http_client=opener)
         names = in_threads(50, lambda n: [posthooks.hooks.get(f"{n}.{m}").id for m in range(4)])
+        assert len({connection.target for connection in idle_connections(opener)}) == 1
     assert names == [[f"{n}.{m}" for m in range(4)] for n in range(50)]
     assert server.connections <= 50
 
@@ -1787,6 +1788,17 @@ def test_whatever_a_client_raises_becomes_ours_without_the_key(raised, expected,
     assert error.maybe_sent is True
     assert (str(raised) in str(error)) is is_shown
     assert error is raised or (error.__cause__ is raised) is is_shown
+
+
+def test_a_key_is_not_shown_in_another_spelling_either():
+    class Failing:
+        def request(self, *args, headers, **kwargs):
+            raise ValueError(headers)
+
+    posthooks = posthook.Posthook("pk\\'\\test", http_client=Failing(), max_retries=0)
+    error = failure(posthooks.hooks.get, "a")
+    assert str(error) == "the http_client failed: ValueError"
+    assert error.__cause__ is None
 
 
 def test_a_client_whose_signature_cannot_be_read_is_called_as_requests_is():
