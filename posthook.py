@@ -2094,6 +2094,7 @@ class _KeepAliveHandler:
         match = _URL.match(call.url)
         assert match is not None  # it was checked when it came in
         scheme, authority, selector = match.groups()
+        scheme = scheme.lower()  # proxies go by it
         headers = {**call.headers, **call.secrets}
         response, fields, body = self._exchange(
             scheme, authority, call.method, selector, headers, call.body, timeout
@@ -2123,6 +2124,7 @@ class _KeepAliveHandler:
         except Exception as error:  # whatever http.client, ssl and socket make of hostile bytes
             failure = _our_error(error, target, connection is not None and connection.written)
         finally:
+            _let_go()
             self._pool.release(connection)
         raise failure  # outside of the except clause: what was caught may hold a secret
 
@@ -2131,7 +2133,7 @@ class _KeepAliveHandler:
         if target is None:
             target = _Target(scheme, authority, self._proxies.choose(scheme, authority))
             if len(self._targets) < 1000:  # hosts come from URLs, so their number has no limit
-                self._targets[scheme, authority] = target
+                target = self._targets.setdefault((scheme, authority), target)
         return target
 
     def _tls_context(self) -> ssl.SSLContext:
@@ -2177,10 +2179,11 @@ class _Target:
         """
         if not selector.startswith("/"):
             selector = f"/{selector}"
-        lines = [f"{method} {self._before_path}{selector} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in {**self._headers, **headers}.items()]
+        fields = {**self._headers, **headers}
         if body is not None or method in ("POST", "PUT", "PATCH"):
-            lines.append(f"Content-Length: {len(body or b'')}")
+            fields["Content-length"] = str(len(body or b""))  # the one that is right
+        lines = [f"{method} {self._before_path}{selector} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
         head = "\n".join(lines)
         if head.count("\n") >= len(lines) or _HEAD_BREAKS.search(head) or lines[0].count(" ") != 2:
             raise ValueError("a request line or a header holds a control character")
@@ -2193,14 +2196,15 @@ class _Proxy:
     def __init__(self, url: str) -> None:
         from urllib.parse import unquote, urlsplit
 
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        credentials, at, address = parts.netloc.rpartition("@")
-        if parts.scheme != "http":
+        # Not urlsplit, whose errors may show the password.
+        match = re.fullmatch(r"(?:http://)?(?:([^/]*)@)?([^/@]+)(?:/[^/]*)?", url, re.I)
+        if match is None:
             raise ValueError("a proxy is an http://[user:password@]host:port")
-        _checked_url(f"http://{address}", "proxy")
+        credentials, address = match.groups()
+        parts = urlsplit(_checked_url(f"http://{address}", "proxy"))
         self.host, self.port = parts.hostname or "", parts.port or 80
         self.headers: dict[str, str] = {}
-        if at:
+        if credentials is not None:
             from base64 import b64encode
 
             token = b64encode(unquote(credentials).encode()).decode()
@@ -2235,7 +2239,7 @@ class _Proxies:
 
 
 def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return re.fullmatch(r"localhost\.?|::1|127(\.\d{1,3}){1,3}", host) is not None
 
 
 # Cutting a call. shutdown() of the plain socket is the one way that ends a blocked recv, connect or
@@ -2251,10 +2255,11 @@ class _Lifeline:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._end: Callable[[], object] | None = None
+        self._process = os.getpid()
         self.is_cut = False
 
-    def hold(self, end: Callable[[], object]) -> None:
-        """``cut`` calls ``end`` from now on. Raises PosthookConnectionError if it has been."""
+    def hold(self, end: Callable[[], object] | None) -> None:
+        """``cut`` calls ``end`` from now on. Raises PosthookConnectionError if it has been cut."""
         with self._lock:
             self._end = end
             if not self.is_cut:
@@ -2266,6 +2271,8 @@ class _Lifeline:
             self._end = None
 
     def cut(self) -> None:
+        if self._process != os.getpid():  # a fork's copy: the socket is the parent's
+            return
         with self._lock:  # held over end(): what was let go must not be ended for its next user
             self.is_cut = True
             if self._end is not None:
@@ -2282,6 +2289,13 @@ def _hold_socket(sock: socket.socket) -> None:
         lifeline.hold(lambda: _shut_down(sock))
 
 
+def _let_go() -> None:
+    """Before a socket is closed or another call's: its number may be another socket's soon."""
+    lifeline = _lifeline()
+    if lifeline is not None:
+        lifeline.let_go()
+
+
 def _shut_down(sock: socket.socket) -> None:
     import socket
 
@@ -2290,15 +2304,17 @@ def _shut_down(sock: socket.socket) -> None:
 
 
 def _wait(event: threading.Event, seconds: float) -> bool:
-    """Wait until ``event`` is set, and no longer than ``seconds``. Says whether it is."""
+    """Wait until ``event`` is set, and no longer than ``seconds``. Says whether it is.
+
+    Raises PosthookConnectionError if the call is cut.
+    """
     lifeline = _lifeline()
     if lifeline is None:
         return event.wait(seconds)
     lifeline.hold(event.set)
-    try:
-        return event.wait(seconds)
-    finally:
-        lifeline.let_go()
+    is_set = event.wait(seconds)
+    lifeline.hold(None)
+    return is_set
 
 
 # What a fork leaves in the child: locks that nobody will release, threads that do not run, and the
@@ -2430,6 +2446,7 @@ def _connect(
         if context is not None:
             if proxy:
                 _tunnel(sock, target, proxy, deadline)
+            sock.getpeername()  # raises if it was reset: wrap_socket would leave it open then
             # No handshake yet: the wrapped socket is the one that can be cut from now on.
             wrapped = context.wrap_socket(
                 sock, server_hostname=target.host, do_handshake_on_connect=False
@@ -2440,6 +2457,7 @@ def _connect(
             wrapped.do_handshake()
         return sock
     except BaseException:
+        _let_go()
         sock.close()
         raise
 
@@ -2451,19 +2469,23 @@ def _dial(host: str, port: int, deadline: float) -> socket.socket:
     failure: OSError = TimeoutError()
     addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
-        sock = socket.socket(family, kind, protocol)
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # a kernel without IPv6, though /etc/hosts names ::1
+            failure = error
+            continue
         try:
             _hold_socket(sock)
             sock.settimeout(_left(deadline) / (len(addresses) - tried))
             sock.connect(address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
-        except OSError as error:
+        except BaseException as error:
+            _let_go()
             sock.close()
+            if not isinstance(error, OSError):
+                raise
             failure = error
-        except BaseException:
-            sock.close()
-            raise
     raise failure
 
 
@@ -2532,7 +2554,13 @@ class _Connection(io.RawIOBase):
                 raise
             raise write_error from None
         self.end()
-        self.is_reusable = not (response.will_close or write_error or self.has_leftover())
+        self.is_reusable = (
+            response.status >= 200  # after a 101 it speaks another protocol
+            and not response.will_close
+            and "close" not in fields.get("connection", "").lower()  # http.client reads the first
+            and write_error is None
+            and not self.has_leftover()
+        )
         return response, fields, body
 
     def begin(self, deadline: float) -> None:
@@ -2544,12 +2572,9 @@ class _Connection(io.RawIOBase):
         _hold_socket(self._sock)
 
     def end(self) -> None:
-        """It is over: nothing more is read, and nobody cuts what may be another call's now."""
+        """It is over: nothing more is read."""
         self._deadline = 0.0
         self._idle_since = (time.monotonic(), time.time())
-        lifeline = _lifeline()
-        if lifeline is not None:
-            lifeline.let_go()
 
     def transmit(self, data: bytes) -> OSError | None:
         """Returns the error of a server that has closed: its answer may be there already."""
@@ -2569,6 +2594,8 @@ class _Connection(io.RawIOBase):
             response = HTTPResponse(self, method=method)  # type: ignore[arg-type]
             response.begin()
             self._check_end(True)
+            if response.headers.defects:
+                raise ValueError("malformed headers")
             if not 102 <= response.status <= 199:  # http.client passes over 100 alone
                 return response
 
@@ -2609,6 +2636,9 @@ class _Connection(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        """Garbage is closed in any order, and 3.13 complains of a reader whose stream is closed."""
 
     def readinto(self, buffer: Any) -> int:
         if not self._deadline:  # asked only for what is in the buffer
@@ -2667,8 +2697,6 @@ def _fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 def _check_framing(response: http.client.HTTPResponse, fields: dict[str, str]) -> None:
     """Raises where http.client would guess at the end of an answer."""
     length, coding = fields.get("content-length"), fields.get("transfer-encoding")
-    if response.headers.defects:
-        raise ValueError("malformed headers")
     if coding is not None and (coding.lower() != "chunked" or length is not None):
         raise ValueError("a transfer coding that was not asked for, or two ways to frame the body")
     if length is not None and not (length.isascii() and length.isdigit() and len(length) <= 15):
@@ -2757,8 +2785,6 @@ def _guarded(send: _Send) -> _Send:
     def guarded(call: _Call, timeout: float) -> _Answer:
         try:
             return send(call, timeout)
-        except PosthookError:
-            raise
         except Exception as error:
             failure = _foreign_error(error, call)
         raise failure
@@ -2780,13 +2806,15 @@ def _opener_sender(open_request: Callable[..., Any]) -> _Send:
             response = error
         if type(response) is _Response:  # of an opener of ours: whole already
             return _Answer(response.status, response.fields, response.getvalue())
+        body = bytearray()
         with response:
-            body = response.read(_MOST_BYTES + 1)
-        if len(body) > _MOST_BYTES:
-            raise _too_large()
+            while piece := response.read(65_536):  # all at once, 3.9 would take _MOST_BYTES first
+                body += piece
+                if len(body) > _MOST_BYTES:
+                    raise _too_large()
         if getattr(response, "length", None):  # read(n) of http.client does not tell a cut
             raise EOFError
-        return _Answer(response.status, _fields(response.headers.items()), body)
+        return _Answer(response.status, _fields(response.headers.items()), bytes(body))
 
     return send
 
@@ -2844,7 +2872,8 @@ def _foreign_error(error: Exception, call: _Call) -> PosthookError:
     while cause is not None and len(texts) < 10:
         texts.append(f"{cause!r} {cause}")
         cause = cause.__cause__ or cause.__context__
-    shown = not any(secret in text for text in texts for secret in call.secrets.values())
+    secrets = {form for each in call.secrets.values() for form in (each, repr(each)[1:-1])}
+    shown = not any(secret in text for text in texts for secret in secrets)
     message = f"the http_client failed: {type(error).__name__}" + (f": {error}" if shown else "")
     is_timeout = _is_timeout(error) or _is_timeout(getattr(error, "reason", None))
     ours = (PosthookTimeoutError if is_timeout else PosthookConnectionError)(message)
