@@ -2971,7 +2971,8 @@ def _awaited(
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
     @functools.wraps(method)
     async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._runner.run(functools.partial(method, self._sync, *args, **kwargs))
+        result: T = await self._runner.run(functools.partial(method, self._sync, *args, **kwargs))
+        return result
 
     return call
 
