@@ -41,7 +41,6 @@ import hashlib
 import hmac
 import inspect
 import io
-import itertools
 import json
 import logging
 import os
@@ -2810,9 +2809,11 @@ def _headers(body: bytes | None) -> dict[str, str]:
 
 # Retries: one rule, and one loop that follows it. Nothing else repeats a call or sleeps.
 
+if TYPE_CHECKING:
+    _Steps = Generator[tuple[str, float], Union[_Answer, PosthookConnectionError, None], _Answer]
+
 _REPEATABLE_STATUS = (500, 502, 503, 504)
-_FIRST_PAUSE = 0.5  # seconds at most; each further one is twice as long
-_LAST_PAUSE = 1.0  # seconds at most; so all pauses of a call take less than two
+_LAST_PAUSE = 1.0  # seconds at most; each one before is half as long, so all take less than two
 
 
 def _retry_pause(
@@ -2841,58 +2842,52 @@ def _retry_pause(
         asked = _retry_after(outcome)
         if asked is not None:
             return asked
-    pause = min(_FIRST_PAUSE * 2.0**attempt, _LAST_PAUSE * 2.0 ** (attempt + 1 - max_retries))
+    pause = _LAST_PAUSE * 2.0 ** (attempt + 1 - max(max_retries, 2))
     return pause * (1 + jitter) / 2
 
 
-def _attempts(
-    call: _Call, deadline: float, max_retries: int
-) -> Generator[tuple[str, float], _Answer | None, _Answer]:
+def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
     """Says what to do next: ``("send", seconds)`` or ``("sleep", seconds)``; returns the answer.
 
-    Who drives it sends the answer in, or throws the PosthookConnectionError that came instead.
+    Who drives it sends in what came of a "send": the answer, or the PosthookConnectionError.
     """
-    for attempt in itertools.count():
-        outcome: _Answer | PosthookConnectionError
-        result: int | str
+    attempt = 0
+    while True:
         started = time.monotonic()
-        try:
-            answer = yield "send", max(deadline - started, 0.001)
-            assert answer is not None
-            answer.received = time.time()
-            outcome, result = answer, answer.status
-        except PosthookConnectionError as error:
-            outcome, result = error, type(error).__name__
-        form = "%s %s -> %d (%.3fs)" if type(result) is int else "%s %s -> %s (%.3fs)"
-        _log.debug(form, call.method, call.label, result, time.monotonic() - started)
-        if isinstance(outcome, _Answer) and 200 <= outcome.status <= 299:
-            return outcome
+        outcome = yield "send", max(deadline - started, 0.001)
+        assert outcome is not None
+        seconds = time.monotonic() - started
+        if isinstance(outcome, PosthookConnectionError):
+            kind = type(outcome).__name__
+            _log.debug("%s %s -> %s (%.3fs)", call.method, call.label, kind, seconds)
+        else:
+            outcome.received = time.time()
+            _log.debug("%s %s -> %d (%.3fs)", call.method, call.label, outcome.status, seconds)
+            if 200 <= outcome.status <= 299:
+                return outcome
         jitter = os.urandom(1)[0] / 255
         pause = _retry_pause(call, outcome, attempt, max_retries, jitter)
-        if pause is None or time.monotonic() + pause >= deadline:
-            break
-        yield "sleep", pause
-    if isinstance(outcome, PosthookConnectionError):
-        raise outcome
-    return outcome
+        if pause is not None and time.monotonic() + pause < deadline:
+            yield "sleep", pause
+            attempt += 1
+        elif isinstance(outcome, PosthookConnectionError):
+            raise outcome
+        else:
+            return outcome
 
 
-def _drive(
-    steps: Generator[tuple[str, float], _Answer | None, _Answer], call: _Call, send: _Send
-) -> _Answer:
+def _drive(steps: _Steps, call: _Call, send: _Send) -> _Answer:
+    outcome: _Answer | PosthookConnectionError | None = None
     try:
-        action, seconds = next(steps)
         while True:
+            action, seconds = steps.send(outcome)
             if action == "sleep":
                 _wait(threading.Event(), seconds)
-                action, seconds = next(steps)
                 continue
             try:
-                answer = send(call, seconds)
+                outcome = send(call, seconds)
             except PosthookConnectionError as error:
-                action, seconds = steps.throw(error)
-            else:
-                action, seconds = steps.send(answer)
+                outcome = error
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
@@ -3202,24 +3197,20 @@ class _AwaitedApi(_Api):
         return read(await _drive_async(steps, call, self._send))  # type: ignore[arg-type]
 
 
-async def _drive_async(
-    steps: Generator[tuple[str, float], _Answer | None, _Answer], call: _Call, send: _AsyncSend
-) -> _Answer:
+async def _drive_async(steps: _Steps, call: _Call, send: _AsyncSend) -> _Answer:
     import asyncio
 
+    outcome: _Answer | PosthookConnectionError | None = None
     try:
-        action, seconds = next(steps)
         while True:
+            action, seconds = steps.send(outcome)
             if action == "sleep":
                 await asyncio.sleep(seconds)
-                action, seconds = next(steps)
                 continue
             try:
-                answer = await send(call, seconds)
+                outcome = await send(call, seconds)
             except PosthookConnectionError as error:
-                action, seconds = steps.throw(error)
-            else:
-                action, seconds = steps.send(answer)
+                outcome = error
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
