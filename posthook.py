@@ -3035,36 +3035,36 @@ class _Job:
 
     def __init__(self, function: Callable[[], object]) -> None:
         import asyncio
+        import contextvars
 
         self._function = function
+        self._context = contextvars.copy_context()  # as asyncio.to_thread does
         self._lifeline = _Lifeline()
         self._loop = asyncio.get_running_loop()
+        self._outcome: tuple[object, BaseException | None] = (None, None)
         self.future = self._loop.create_future()
 
     def cut(self) -> None:
         self._lifeline.cut()
 
     def work(self) -> None:
-        """Called by the thread. What comes of a call that was cut reaches nobody."""
-        result: object = None
-        failure: BaseException | None = None
+        """Make the call, on the thread that this is called by."""
         _this_thread.lifeline = self._lifeline
         try:
             if not self._lifeline.is_cut:
-                result = self._function()
+                self._outcome = self._context.run(self._function), None
         except BaseException as error:
-            failure = error
+            self._outcome = None, error
         _this_thread.lifeline = None
-        with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(self._finish, result, failure)
 
-    def _finish(self, result: object, failure: BaseException | None) -> None:
-        if self.future.done():
-            return
-        if failure is None:
-            self.future.set_result(result)
-        else:
-            self.future.set_exception(failure)
+    def report(self) -> None:
+        """Wake the caller. What comes of a call that was cut reaches nobody."""
+        with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._finish)
+
+    def _finish(self) -> None:
+        if not self.future.done():
+            self.future.set_result(self._outcome)
 
 
 class _Crew:
@@ -3076,16 +3076,14 @@ class _Crew:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._finalizer: weakref.finalize[Any, Any] | None = None
         self.renew()
         _to_renew.add(self)
 
     def renew(self) -> None:
         """Begin anew, also after a fork: the child has none of the threads."""
-        if self._finalizer is not None:
-            self._finalizer.detach()
         self._shift = _Shift(self._size)
-        self._finalizer = weakref.finalize(self, self._shift.end)
+        # Of a crew that nobody closed; at the interpreter's end, too.
+        weakref.finalize(self, self._shift.jobs.put, None)
 
     def __repr__(self) -> str:
         return f"<threads: {self._shift.threads}, at most {self._size}>"
@@ -3093,12 +3091,17 @@ class _Crew:
     async def run(self, function: Callable[[], T]) -> T:
         """Make the call on a thread; it is cut when this is cancelled."""
         job = _Job(function)
-        self._shift.add(job)
+        outcome: tuple[T, BaseException | None]
         try:
-            return await job.future  # type: ignore[no-any-return]
-        finally:
-            if job.future.cancelled() or not job.future.done():
-                job.cut()
+            self._shift.add(job)
+            outcome = await job.future
+        except BaseException:  # cancelled, or left behind by an event loop that was closed
+            job.cut()
+            raise
+        result, failure = outcome
+        if failure is not None:
+            raise failure
+        return result
 
     def close(self) -> None:
         self._shift.end()
@@ -3111,66 +3114,49 @@ class _Shift:
         from queue import SimpleQueue
 
         self.threads = 0
+        self.jobs: SimpleQueue[_Job | None] = SimpleQueue()  # None is the end, for every thread
         self._size = size
         self._lock = threading.Lock()
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._idle = 0  # threads that wait and have not been promised a job
-        self._backlog = 0  # jobs that no thread has been promised to
+        self._spare = 0  # idle threads, less the jobs that wait for one
         self._is_over = False
 
     def add(self, job: _Job) -> None:
         """Raises PosthookError after ``end``, PosthookConnectionError if no thread starts."""
-        thread = None
         with self._lock:
             if self._is_over:
                 raise PosthookError("this client is closed: make a new one")
-            if self._idle:
-                self._idle -= 1
-            elif self.threads < self._size:
-                thread = threading.Thread(target=self._work, name="posthook", daemon=True)
-                self.threads += 1
-            else:
-                self._backlog += 1
-        self._jobs.put(job)
-        if thread is not None:
-            self._start(thread, job)
-
-    def _start(self, thread: threading.Thread, job: _Job) -> None:
+            self.jobs.put(job)
+            if self._spare > 0 or self.threads == self._size:
+                self._spare -= 1
+                return
+            self.threads += 1
         try:
-            thread.start()
+            threading.Thread(target=self._work, name="posthook", daemon=True).start()
         except RuntimeError:  # no more threads are to be had, or the interpreter is at its end
             with self._lock:
                 self.threads -= 1
-                self._backlog += 1
-            if not self.threads:
-                job.cut()
-                message = "no thread could be started for the call"
-                raise PosthookConnectionError(message, maybe_sent=False) from None
+                self._spare -= 1
+                if self.threads:
+                    return
+            message = "no thread could be started for the call"
+            raise PosthookConnectionError(message, maybe_sent=False) from None
 
     def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
-            if job is None:
-                return
+        while (job := self.jobs.get()) is not None:
             job.work()
-            del job  # an idle thread keeps nothing alive
             with self._lock:
-                if self._backlog:
-                    self._backlog -= 1
-                elif self._is_over:
-                    self.threads -= 1
-                    return
-                else:
-                    self._idle += 1
+                self._spare += 1  # before the caller hears of it: its next call needs no new thread
+            job.report()
+            del job  # an idle thread keeps nothing alive
+        self.jobs.put(None)
+        with self._lock:
+            self.threads -= 1
 
     def end(self) -> None:
-        """Idle threads go now, the others when their job is done."""
+        """Idle threads go now, the others when the jobs that were taken on are done."""
         with self._lock:
             self._is_over = True
-            going, self._idle = self._idle, 0
-            self.threads -= going
-        for _ in range(going):
-            self._jobs.put(None)
+            self.jobs.put(None)
 
 
 class _OnLoop:
