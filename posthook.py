@@ -3297,8 +3297,10 @@ def _read_callback(action: str, wanted: str, url: str, answer: _Answer) -> Callb
         envelope = _json(answer)
         data = envelope.get("data") if type(envelope) is dict else None
         status = _text(data.get("status")) if type(data) is dict else ""
-        return CallbackResult(status == wanted, _without_token(status, url) or "unknown")
-    text = _without_token(answer.body[:_MOST_ECHO].decode(errors="replace"), url)
+        if status not in _CALLBACK_STATUSES:
+            status = _without_echo(status, url) or "unknown"
+        return CallbackResult(status == wanted, status)
+    text = _without_echo(answer.body[:_MOST_ECHO].decode(errors="replace"), url)
     error = CallbackError(
         f"{action} failed: {answer.status}" + (f": {text[:200]}" if text else ""), answer.status
     )
@@ -3307,21 +3309,30 @@ def _read_callback(action: str, wanted: str, url: str, answer: _Answer) -> Callb
     raise error
 
 
-_MOST_ECHO = 4_000  # bytes of an error page that are looked at
-_FIXED_WORDS = ("ack", "nack", "hooks", "callbacks", "callback", "async", "token", "posthook")
+_CALLBACK_STATUSES = ("completed", "nacked", "failed")
+_MOST_ECHO = 1_000  # characters of an answer that are looked at
+_SHORTEST_ECHO = 4  # characters; shorter pieces of a token tell nothing, and words may hold them
+_FIXED_WORDS = re.compile(r"\b(v1|hooks?|async|callbacks?|ack|nack|tokens?|posthook)\b")
 
 
-def _without_token(text: str, url: str) -> str:
+def _without_echo(text: str, url: str) -> str:
     """``text`` without what it repeats of the URL's path and query, in any spelling of them."""
     from urllib.parse import unquote, urlsplit
 
-    parts = urlsplit(url)
-    secret = f"{parts.path} {parts.query} {parts.fragment}"
-    words = set(re.split(r"[^A-Za-z0-9]+", f"{secret} {unquote(secret)}"))
-    for word in sorted(words, key=len, reverse=True):
-        if len(word) >= 4 and word.lower() not in _FIXED_WORDS:
-            text = re.sub(re.escape(word), "...", text, flags=re.IGNORECASE)
-    return text.strip()
+    parts = urlsplit(url.lower())
+    secret = f"{parts.path}?{parts.query}#{parts.fragment}"
+    secret = _FIXED_WORDS.sub(" ", f"{secret} {unquote(secret)}")
+    size = _SHORTEST_ECHO
+    pieces = {secret[start : start + size] for start in range(len(secret) - size + 1)}
+    text = text[:_MOST_ECHO]
+    small = text.lower()
+    if len(small) != len(text):  # a few letters are longer in lower case
+        text = small
+    shown = list(text)
+    for start in range(len(text) - size + 1):
+        if small[start : start + size] in pieces:
+            shown[start : start + size] = "\0" * size
+    return re.sub("\0+", "...", "".join(shown)).strip()
 
 
 # ==================================================================================================
