@@ -1544,11 +1544,9 @@ class _Walk:
 
     def take(self, page: Page) -> list[Hook]:
         """The hooks of ``page`` that no page before it had."""
-        self._page, self._new = page, []
-        for hook in page:
-            if hook.id not in self._seen:
-                self._seen.add(hook.id)
-                self._new.append(hook)
+        self._page = page
+        self._new = [hook for hook in page if hook.id not in self._seen]
+        self._seen.update(hook.id for hook in self._new)
         return self._new
 
     def query(self) -> dict[str, object] | None:
