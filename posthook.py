@@ -771,7 +771,7 @@ def create_signatures(
     """
     service = SignaturesService(_signing_key_or_environment(signing_key))
     if not service._keys:
-        raise ValueError(f"no signing key: {_HOW_TO_SET_A_KEY}")
+        raise ValueError(f"No signing key provided: {_HOW_TO_SET_A_KEY}")
     return service
 
 
