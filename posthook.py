@@ -39,7 +39,6 @@ import contextlib
 import functools
 import inspect
 import io
-import itertools
 import json
 import logging
 import os
@@ -784,7 +783,7 @@ def create_signatures(
     """
     service = SignaturesService(_signing_key_or_environment(signing_key))
     if not service._keys:
-        raise ValueError(f"no signing key: {_HOW_TO_SET_A_KEY}")
+        raise ValueError(f"No signing key provided: {_HOW_TO_SET_A_KEY}")
     return service
 
 
@@ -1501,7 +1500,11 @@ def _schedule_call(
 ) -> _Call:
     modes = [mode is not None for mode in (post_at, post_at_local, post_in)]
     if sum(modes) != 1:
-        rule = "Only one scheduling mode is allowed" if any(modes) else "Exactly one scheduling mode is required"
+        rule = (
+            "Only one scheduling mode is allowed"
+            if any(modes)
+            else "Exactly one scheduling mode is required"
+        )
         raise ValueError(f"{rule}: post_in, post_at, or post_at_local with timezone")
     body: dict[str, object] = {"path": _checked_path(path), "data": {} if data is None else data}
     if post_at_local is not None:
@@ -1927,11 +1930,9 @@ class _Walk:
 
     def take(self, page: Page) -> list[Hook]:
         """The hooks of ``page`` that no page before it had."""
-        self._page, self._new = page, []
-        for hook in page:
-            if hook.id not in self._seen:
-                self._seen.add(hook.id)
-                self._new.append(hook)
+        self._page = page
+        self._new = [hook for hook in page if hook.id not in self._seen]
+        self._seen.update(hook.id for hook in self._new)
         return self._new
 
     def query(self) -> dict[str, object] | None:
@@ -3231,9 +3232,11 @@ def _headers(body: bytes | None) -> dict[str, str]:
 
 # Retries: one rule, and one loop that follows it. Nothing else repeats a call or sleeps.
 
+if TYPE_CHECKING:
+    _Steps = Generator[tuple[str, float], Union[_Answer, PosthookConnectionError, None], _Answer]
+
 _REPEATABLE_STATUS = (500, 502, 503, 504)
-_FIRST_PAUSE = 0.5  # seconds at most; each further one is twice as long
-_LAST_PAUSE = 1.0  # seconds at most; so all pauses of a call take less than two
+_LAST_PAUSE = 1.0  # seconds at most; each one before is half as long, so all take less than two
 
 
 def _retry_pause(
@@ -3262,58 +3265,52 @@ def _retry_pause(
         asked = _retry_after(outcome)
         if asked is not None:
             return asked
-    pause = min(_FIRST_PAUSE * 2.0**attempt, _LAST_PAUSE * 2.0 ** (attempt + 1 - max_retries))
+    pause = _LAST_PAUSE * 2.0 ** (attempt + 1 - max(max_retries, 2))
     return pause * (1 + jitter) / 2
 
 
-def _attempts(
-    call: _Call, deadline: float, max_retries: int
-) -> Generator[tuple[str, float], _Answer | None, _Answer]:
+def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
     """Says what to do next: ``("send", seconds)`` or ``("sleep", seconds)``; returns the answer.
 
-    Who drives it sends the answer in, or throws the PosthookConnectionError that came instead.
+    Who drives it sends in what came of a "send": the answer, or the PosthookConnectionError.
     """
-    for attempt in itertools.count():
-        outcome: _Answer | PosthookConnectionError
-        result: int | str
+    attempt = 0
+    while True:
         started = time.monotonic()
-        try:
-            answer = yield "send", max(deadline - started, 0.001)
-            assert answer is not None
-            answer.received = time.time()
-            outcome, result = answer, answer.status
-        except PosthookConnectionError as error:
-            outcome, result = error, type(error).__name__
-        form = "%s %s -> %d (%.3fs)" if type(result) is int else "%s %s -> %s (%.3fs)"
-        _log.debug(form, call.method, call.label, result, time.monotonic() - started)
-        if isinstance(outcome, _Answer) and 200 <= outcome.status <= 299:
-            return outcome
+        outcome = yield "send", max(deadline - started, 0.001)
+        assert outcome is not None
+        seconds = time.monotonic() - started
+        if isinstance(outcome, PosthookConnectionError):
+            kind = type(outcome).__name__
+            _log.debug("%s %s -> %s (%.3fs)", call.method, call.label, kind, seconds)
+        else:
+            outcome.received = time.time()
+            _log.debug("%s %s -> %d (%.3fs)", call.method, call.label, outcome.status, seconds)
+            if 200 <= outcome.status <= 299:
+                return outcome
         jitter = os.urandom(1)[0] / 255
         pause = _retry_pause(call, outcome, attempt, max_retries, jitter)
-        if pause is None or time.monotonic() + pause >= deadline:
-            break
-        yield "sleep", pause
-    if isinstance(outcome, PosthookConnectionError):
-        raise outcome
-    return outcome
+        if pause is not None and time.monotonic() + pause < deadline:
+            yield "sleep", pause
+            attempt += 1
+        elif isinstance(outcome, PosthookConnectionError):
+            raise outcome
+        else:
+            return outcome
 
 
-def _drive(
-    steps: Generator[tuple[str, float], _Answer | None, _Answer], call: _Call, send: _Send
-) -> _Answer:
+def _drive(steps: _Steps, call: _Call, send: _Send) -> _Answer:
+    outcome: _Answer | PosthookConnectionError | None = None
     try:
-        action, seconds = next(steps)
         while True:
+            action, seconds = steps.send(outcome)
             if action == "sleep":
                 _wait(threading.Event(), seconds)
-                action, seconds = next(steps)
                 continue
             try:
-                answer = send(call, seconds)
+                outcome = send(call, seconds)
             except PosthookConnectionError as error:
-                action, seconds = steps.throw(error)
-            else:
-                action, seconds = steps.send(answer)
+                outcome = error
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
@@ -3392,7 +3389,8 @@ def _awaited(
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
     @functools.wraps(method)
     async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._runner.run(functools.partial(method, self._sync, *args, **kwargs))
+        result: T = await self._runner.run(functools.partial(method, self._sync, *args, **kwargs))
+        return result
 
     return call
 
@@ -3460,36 +3458,36 @@ class _Job:
 
     def __init__(self, function: Callable[[], object]) -> None:
         import asyncio
+        import contextvars
 
         self._function = function
+        self._context = contextvars.copy_context()  # as asyncio.to_thread does
         self._lifeline = _Lifeline()
         self._loop = asyncio.get_running_loop()
+        self._outcome: tuple[object, BaseException | None] = (None, None)
         self.future = self._loop.create_future()
 
     def cut(self) -> None:
         self._lifeline.cut()
 
     def work(self) -> None:
-        """Called by the thread. What comes of a call that was cut reaches nobody."""
-        result: object = None
-        failure: BaseException | None = None
+        """Make the call, on the thread that this is called by."""
         _this_thread.lifeline = self._lifeline
         try:
             if not self._lifeline.is_cut:
-                result = self._function()
+                self._outcome = self._context.run(self._function), None
         except BaseException as error:
-            failure = error
+            self._outcome = None, error
         _this_thread.lifeline = None
-        with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(self._finish, result, failure)
 
-    def _finish(self, result: object, failure: BaseException | None) -> None:
-        if self.future.done():
-            return
-        if failure is None:
-            self.future.set_result(result)
-        else:
-            self.future.set_exception(failure)
+    def report(self) -> None:
+        """Wake the caller. What comes of a call that was cut reaches nobody."""
+        with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._finish)
+
+    def _finish(self) -> None:
+        if not self.future.done():
+            self.future.set_result(self._outcome)
 
 
 class _Crew:
@@ -3501,16 +3499,14 @@ class _Crew:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._finalizer: weakref.finalize[Any, Any] | None = None
         self.renew()
         _to_renew.add(self)
 
     def renew(self) -> None:
         """Begin anew, also after a fork: the child has none of the threads."""
-        if self._finalizer is not None:
-            self._finalizer.detach()
         self._shift = _Shift(self._size)
-        self._finalizer = weakref.finalize(self, self._shift.end)
+        # Of a crew that nobody closed; at the interpreter's end, too.
+        weakref.finalize(self, self._shift.jobs.put, None)
 
     def __repr__(self) -> str:
         return f"<threads: {self._shift.threads}, at most {self._size}>"
@@ -3518,12 +3514,17 @@ class _Crew:
     async def run(self, function: Callable[[], T]) -> T:
         """Make the call on a thread; it is cut when this is cancelled."""
         job = _Job(function)
-        self._shift.add(job)
+        outcome: tuple[T, BaseException | None]
         try:
-            return await job.future  # type: ignore[no-any-return]
-        finally:
-            if job.future.cancelled() or not job.future.done():
-                job.cut()
+            self._shift.add(job)
+            outcome = await job.future
+        except BaseException:  # cancelled, or left behind by an event loop that was closed
+            job.cut()
+            raise
+        result, failure = outcome
+        if failure is not None:
+            raise failure
+        return result
 
     def close(self) -> None:
         self._shift.end()
@@ -3536,66 +3537,49 @@ class _Shift:
         from queue import SimpleQueue
 
         self.threads = 0
+        self.jobs: SimpleQueue[_Job | None] = SimpleQueue()  # None is the end, for every thread
         self._size = size
         self._lock = threading.Lock()
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._idle = 0  # threads that wait and have not been promised a job
-        self._backlog = 0  # jobs that no thread has been promised to
+        self._spare = 0  # idle threads, less the jobs that wait for one
         self._is_over = False
 
     def add(self, job: _Job) -> None:
         """Raises PosthookError after ``end``, PosthookConnectionError if no thread starts."""
-        thread = None
         with self._lock:
             if self._is_over:
                 raise PosthookError("this client is closed: make a new one")
-            if self._idle:
-                self._idle -= 1
-            elif self.threads < self._size:
-                thread = threading.Thread(target=self._work, name="posthook", daemon=True)
-                self.threads += 1
-            else:
-                self._backlog += 1
-        self._jobs.put(job)
-        if thread is not None:
-            self._start(thread, job)
-
-    def _start(self, thread: threading.Thread, job: _Job) -> None:
+            self.jobs.put(job)
+            if self._spare > 0 or self.threads == self._size:
+                self._spare -= 1
+                return
+            self.threads += 1
         try:
-            thread.start()
+            threading.Thread(target=self._work, name="posthook", daemon=True).start()
         except RuntimeError:  # no more threads are to be had, or the interpreter is at its end
             with self._lock:
                 self.threads -= 1
-                self._backlog += 1
-            if not self.threads:
-                job.cut()
-                message = "no thread could be started for the call"
-                raise PosthookConnectionError(message, maybe_sent=False) from None
+                self._spare -= 1
+                if self.threads:
+                    return
+            message = "no thread could be started for the call"
+            raise PosthookConnectionError(message, maybe_sent=False) from None
 
     def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
-            if job is None:
-                return
+        while (job := self.jobs.get()) is not None:
             job.work()
-            del job  # an idle thread keeps nothing alive
             with self._lock:
-                if self._backlog:
-                    self._backlog -= 1
-                elif self._is_over:
-                    self.threads -= 1
-                    return
-                else:
-                    self._idle += 1
+                self._spare += 1  # before the caller hears of it: its next call needs no new thread
+            job.report()
+            del job  # an idle thread keeps nothing alive
+        self.jobs.put(None)
+        with self._lock:
+            self.threads -= 1
 
     def end(self) -> None:
-        """Idle threads go now, the others when their job is done."""
+        """Idle threads go now, the others when the jobs that were taken on are done."""
         with self._lock:
             self._is_over = True
-            going, self._idle = self._idle, 0
-            self.threads -= going
-        for _ in range(going):
-            self._jobs.put(None)
+            self.jobs.put(None)
 
 
 class _OnLoop:
@@ -3622,24 +3606,20 @@ class _AwaitedApi(_Api):
         return read(await _drive_async(steps, call, self._send))  # type: ignore[arg-type]
 
 
-async def _drive_async(
-    steps: Generator[tuple[str, float], _Answer | None, _Answer], call: _Call, send: _AsyncSend
-) -> _Answer:
+async def _drive_async(steps: _Steps, call: _Call, send: _AsyncSend) -> _Answer:
     import asyncio
 
+    outcome: _Answer | PosthookConnectionError | None = None
     try:
-        action, seconds = next(steps)
         while True:
+            action, seconds = steps.send(outcome)
             if action == "sleep":
                 await asyncio.sleep(seconds)
-                action, seconds = next(steps)
                 continue
             try:
-                answer = await send(call, seconds)
+                outcome = await send(call, seconds)
             except PosthookConnectionError as error:
-                action, seconds = steps.throw(error)
-            else:
-                action, seconds = steps.send(answer)
+                outcome = error
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
@@ -3740,8 +3720,10 @@ def _read_callback(action: str, wanted: str, url: str, answer: _Answer) -> Callb
         envelope = _json(answer)
         data = envelope.get("data") if type(envelope) is dict else None
         status = _text(data.get("status")) if type(data) is dict else ""
-        return CallbackResult(status == wanted, _without_token(status, url) or "unknown")
-    text = _without_token(answer.body[:_MOST_ECHO].decode(errors="replace"), url)
+        if status not in _CALLBACK_STATUSES:
+            status = _without_echo(status, url) or "unknown"
+        return CallbackResult(status == wanted, status)
+    text = _without_echo(answer.body[:_MOST_ECHO].decode(errors="replace"), url)
     error = CallbackError(
         f"{action} failed: {answer.status}" + (f": {text[:200]}" if text else ""), answer.status
     )
@@ -3750,21 +3732,30 @@ def _read_callback(action: str, wanted: str, url: str, answer: _Answer) -> Callb
     raise error
 
 
-_MOST_ECHO = 4_000  # bytes of an error page that are looked at
-_FIXED_WORDS = ("ack", "nack", "hooks", "callbacks", "callback", "async", "token", "posthook")
+_CALLBACK_STATUSES = ("completed", "nacked", "failed")
+_MOST_ECHO = 1_000  # characters of an answer that are looked at
+_SHORTEST_ECHO = 4  # characters; shorter pieces of a token tell nothing, and words may hold them
+_FIXED_WORDS = re.compile(r"\b(v1|hooks?|async|callbacks?|ack|nack|tokens?|posthook)\b")
 
 
-def _without_token(text: str, url: str) -> str:
+def _without_echo(text: str, url: str) -> str:
     """``text`` without what it repeats of the URL's path and query, in any spelling of them."""
     from urllib.parse import unquote, urlsplit
 
-    parts = urlsplit(url)
-    secret = f"{parts.path} {parts.query} {parts.fragment}"
-    words = set(re.split(r"[^A-Za-z0-9]+", f"{secret} {unquote(secret)}"))
-    for word in sorted(words, key=len, reverse=True):
-        if len(word) >= 4 and word.lower() not in _FIXED_WORDS:
-            text = re.sub(re.escape(word), "...", text, flags=re.IGNORECASE)
-    return text.strip()
+    parts = urlsplit(url.lower())
+    secret = f"{parts.path}?{parts.query}#{parts.fragment}"
+    secret = _FIXED_WORDS.sub(" ", f"{secret} {unquote(secret)}")
+    size = _SHORTEST_ECHO
+    pieces = {secret[start : start + size] for start in range(len(secret) - size + 1)}
+    text = text[:_MOST_ECHO]
+    small = text.lower()
+    if len(small) != len(text):  # a few letters are longer in lower case
+        text = small
+    shown = list(text)
+    for start in range(len(text) - size + 1):
+        if small[start : start + size] in pieces:
+            shown[start : start + size] = "\0" * size
+    return re.sub("\0+", "...", "".join(shown)).strip()
 
 
 # ==================================================================================================
