@@ -205,9 +205,9 @@ class Script:
         except (OSError, ValueError):
             pass
         finally:
-            connection.close()
-            raw.close()
             with self._lock:
+                connection.close()
+                raw.close()
                 self._open -= {raw, connection}
                 self._lock.notify_all()
 
