@@ -121,11 +121,12 @@ class Script:
         """Bytes, an end or a reset on every connection, while they are idle."""
         with self._lock:
             for connection in self._open:
-                socket.socket.sendall(connection, step)
-                if isinstance(step, Reset):
-                    reset_at_close(connection)
-                if isinstance(step, (Close, Reset)):
-                    socket.socket.shutdown(connection, socket.SHUT_RD)  # its thread closes it
+                with contextlib.suppress(OSError):  # it is being closed already
+                    socket.socket.sendall(connection, step)
+                    if isinstance(step, Reset):
+                        reset_at_close(connection)
+                    if isinstance(step, (Close, Reset)):
+                        socket.socket.shutdown(connection, socket.SHUT_RD)  # its thread closes it
             if isinstance(step, (Close, Reset)):
                 assert self._lock.wait_for(lambda: not self._open, 10)
 
