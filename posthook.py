@@ -2021,12 +2021,9 @@ def build_opener(
         raise ValueError("max_connections is a whole number from 1")
     if not 0 <= keepalive_expiry < float("inf"):
         raise ValueError("keepalive_expiry is a number of seconds from 0")
-    return _opener(_KeepAliveHandler(proxy, ssl_context, max_connections, keepalive_expiry))
-
-
-def _opener(handler: _KeepAliveHandler) -> urllib.request.OpenerDirector:
     import urllib.request
 
+    handler = _KeepAliveHandler(proxy, ssl_context, max_connections, keepalive_expiry)
     opener = urllib.request.OpenerDirector()
     opener.add_handler(handler)  # type: ignore[arg-type]
     opener.close = handler.close  # type: ignore[method-assign]  # urllib's own does nothing
