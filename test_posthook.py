@@ -6572,6 +6572,7 @@ def test_the_interpreter_ends_at_once_with_async_calls_under_way():
         import asyncio, sys, posthook
         url = sys.argv[1]
         async def main():
+            asyncio.get_running_loop().slow_callback_duration = 30  # a busy machine is no fault
             posthooks = posthook.AsyncPosthook("pk", base_url=url, timeout=60)
             calls = [asyncio.ensure_future(posthooks.hooks.get("a")) for _ in range(3)]
             calls.append(asyncio.ensure_future(posthook.async_ack(url + "/ack")))
