@@ -3322,6 +3322,1077 @@ def _without_token(text: str, url: str) -> str:
 #     transport and http.server; never the client.
 # ==================================================================================================
 
+import bisect  # noqa: E402 - imported below the line, so that it goes with what needs it
+import contextlib  # noqa: E402
+import heapq  # noqa: E402
+import threading  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from urllib.request import OpenerDirector
+
+    _Answer = tuple[int, dict[str, Any], Mapping[str, str]]  # status, JSON body, headers
+
+__all__ += ["LocalPosthook"]
+
+_ATTEMPT_SECONDS = 10.0  # the service's limit for an attempt; real seconds, whatever the clock does
+_PARALLEL = 16  # attempts that run at once
+_LONGEST_WAIT = 60.0  # seconds; by then a wall clock that was set, or a laptop's sleep, is noticed
+_CLOCK_END = datetime(9000, 1, 1, tzinfo=_UTC)  # so that no delay ends beyond datetime.max
+
+
+class LocalPosthook:
+    """The Posthook service on this machine: no account, no network, and a clock that can be moved.
+
+    ::
+
+        with LocalPosthook(forward_to="http://127.0.0.1:8000") as server:
+            client = Posthook(server.api_key, base_url=server.url)
+            client.hooks.schedule("/remind", post_in="2h", data={"user": 1})
+            server.advance("2h")  # POSTs to http://127.0.0.1:8000/remind, signed
+            assert server.deliveries[0].status_code == 200
+
+    It speaks the API at ``url`` (hooks, bulk actions, async callbacks, quota), delivers what is due
+    in real time, retries what fails, and forgets everything at the end. A hook without a
+    ``retryOverride`` is retried 5 times, after 10, 20, 40, 80 and 160 seconds.
+
+    Args:
+        forward_to: http(s) URL that deliveries go to, each hook's path appended; None records
+            them as delivered without sending anything.
+        port: port on 127.0.0.1; 0 takes a free one.
+        api_key: the key that calls must bring.
+        signing_key: the key that deliveries are signed with.
+        async_hooks: send the ack and nack URLs, and take a 202 as "the callback follows".
+        quota: hooks that may be scheduled in a calendar month.
+
+    Attributes:
+        url: the API's base URL while in the ``with`` block, and after it.
+        observer: None, or a function that is called with a line of ASCII text after each API call
+            and each attempt, from several threads. The lines hold no key and no callback token.
+    """
+
+    def __init__(
+        self,
+        forward_to: str | None = None,
+        *,
+        port: int = 0,
+        api_key: str = "pk_local",
+        signing_key: str = "ph_sk_local",
+        async_hooks: bool = False,
+        quota: int = 1_000_000,
+    ) -> None:
+        from queue import SimpleQueue
+        from random import random
+
+        self._signatures = SignaturesService(signing_key)
+        self._forward_to = None if forward_to is None else _check_url(forward_to)
+        self._port = _check_count("port", port, 65_535)
+        self.api_key = _check_key("api_key", api_key)
+        self.signing_key = _check_key("signing_key", signing_key)
+        self._project = _Project(
+            quota=_check_count("quota", quota, sys.maxsize),
+            async_hooks=bool(async_hooks),
+            domain=self._forward_to and self._forward_to.split("/")[2],
+            random=random,
+        )
+        self.url = ""
+        self.observer: Callable[[str], object] | None = None
+        # One lock guards the project, the clock and what follows. Nobody holds it during I/O.
+        self._changed = threading.Condition()
+        self._offset = timedelta(0)  # the clock is real time plus this
+        self._goal: tuple[datetime, timedelta] | None = None  # where advance() ends: clock, offset
+        self._moment: datetime | None = None  # the due time of the attempts under way
+        self._busy = 0  # attempts under way
+        self._state = "new"  # then "running", then "closed"
+        self._started: SimpleQueue[_LocalHook | None] = SimpleQueue()  # None ends a thread
+
+    @property
+    def hooks(self) -> list[Hook]:
+        """The hooks that exist now, finished ones included, in the order they were scheduled."""
+        with self._changed:
+            found = [hook.to_dict() for hook in self._project.hooks.values()]
+        return [Hook.from_dict(hook) for hook in found]
+
+    @property
+    def deliveries(self) -> list[_Attempt]:
+        """Every attempt that has ended, in the order they were made.
+
+        Each has ``hook_id``, ``path``, ``data``, ``attempt`` (from 1), ``posted_at``,
+        ``status_code`` (None: no answer), ``error`` (``""``: delivered) and ``seconds``.
+        """
+        with self._changed:
+            return [attempt for attempt in self._project.attempts if attempt is not None]
+
+    def advance(self, duration: str | timedelta | float) -> None:
+        """Move the clock, and attempt on the way whatever becomes due; return when all has ended.
+
+        It goes from one due time to the next, so that a retry, or a hook scheduled by a handler,
+        is attempted too if it falls within ``duration``. A callback deadline passes as well: with
+        async hooks, advance to the delivery, wait for the callback, then go on.
+
+        Args:
+            duration: ``"1d2h30m"``, a timedelta, or seconds; zero attempts what is due now.
+
+        Raises:
+            ValueError, TypeError: for anything else; nothing has moved.
+            PosthookError: outside of the ``with`` block.
+        """
+        step = _check_step(duration)
+        with self._changed:
+            while self._state == "running" and self._goal is not None:
+                self._changed.wait()  # for another thread's advance()
+            now = self._now()
+            if step > _CLOCK_END - now:
+                raise ValueError("the clock ends with the year 8999")
+            self._goal = goal = now + step, self._offset + step
+            self._changed.notify_all()
+            while self._state == "running" and self._goal is goal:
+                self._changed.wait()
+            if self._state != "running":
+                raise PosthookError("LocalPosthook runs only inside its `with` block")
+
+    def __enter__(self) -> LocalPosthook:
+        if self._state != "new":
+            raise PosthookError("LocalPosthook is used once: make a new one")
+        self._http = _http_server(self._answer, self._port)
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self._opener: OpenerDirector = build_opener(proxy="", max_connections=_PARALLEL)
+        self._state = "running"
+        work = [self._keep_time] + [self._make_attempts] * _PARALLEL
+        self._threads = [threading.Thread(target=target, daemon=True) for target in work]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        with self._changed:
+            self._state = "closed"
+            self._changed.notify_all()
+        self._http.stop()
+        for _ in range(_PARALLEL):
+            self._started.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._opener.close()
+
+    def __repr__(self) -> str:
+        with self._changed:
+            hooks, deliveries = len(self._project.hooks), len(self._project.attempts)
+        return f"LocalPosthook(url={self.url!r}, hooks={hooks}, deliveries={deliveries})"
+
+    # The clock, and the thread that starts what is due.
+
+    def _now(self) -> datetime:
+        return datetime.now(_UTC) + self._offset
+
+    def _keep_time(self) -> None:
+        """Start what is due, when it is due. The only thread that starts attempts or moves on."""
+        with self._changed:
+            while self._state == "running":
+                if not self._step():
+                    self._changed.wait(self._pause())
+
+    def _pause(self) -> float | None:
+        """Seconds until something is due; None: until an attempt has ended, or a call has come."""
+        due = self._project.due()
+        if due is None or self._busy == _PARALLEL or self._goal is not None:
+            return None
+        return min(max((due - self._now()).total_seconds(), 0), _LONGEST_WAIT)
+
+    def _step(self) -> bool:
+        """Start the next thing if it may start now; False if it has to wait."""
+        due = self._project.due()
+        if self._goal is not None:
+            if self._busy and due != self._moment:
+                return False  # attempts of different due times do not overlap
+            moment, offset = self._goal
+            if due is None or due > moment:
+                self._offset, self._goal = offset, None
+                self._changed.notify_all()
+                return True
+            self._offset += max(due - self._now(), timedelta(0))
+        if due is None or self._busy == _PARALLEL or due > self._now():
+            return False
+        self._moment = due
+        hook = self._project.begin(self._now())
+        if hook is not None:
+            self._busy += 1
+            self._started.put(hook)
+        return True
+
+    # The attempts, and the threads that make them.
+
+    def _make_attempts(self) -> None:
+        """Make one started attempt after the other, and tell the project how each ended."""
+        for hook in iter(self._started.get, None):
+            attempt, wait = self._attempt(hook)
+            self._tell(f"delivery {attempt.path} #{attempt.attempt}: {attempt.outcome}")
+            with self._changed:
+                self._busy -= 1
+                self._project.end(hook, attempt, wait, self._now())
+                self._changed.notify_all()
+
+    def _attempt(self, hook: _LocalHook) -> tuple[_Attempt, float]:
+        """POST the hook. Also returns the seconds that a 202 leaves until its callback is due."""
+        body = _encode(hook.payload())
+        start = time.perf_counter()
+        status, error, wait = None, "", _CALLBACK_SECONDS
+        if self._forward_to is not None:
+            try:
+                status, wait = self._post(hook, self._forward_to, body)
+                error = "" if 200 <= status <= 299 else f"HTTP {status}"
+            except PosthookTimeoutError:
+                error = f"timed out after {_ATTEMPT_SECONDS:g} s"
+            except Exception as failure:  # whatever happens, the attempt ends
+                error = str(failure) or type(failure).__name__
+        seconds = round(time.perf_counter() - start, 6)
+        return hook.attempt(status, error, seconds), wait
+
+    def _post(self, hook: _LocalHook, base: str, body: bytes) -> tuple[int, float]:
+        from urllib.request import Request
+
+        if not hook.path.startswith("/"):  # it would become a part of the host's name
+            raise ValueError("the path does not begin with /")
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "Posthook/1.0",
+            "X-Ph-Signature": hmac.new(
+                self.signing_key.strip().encode(), body, hashlib.sha256
+            ).hexdigest(),
+            **self._signatures.sign(body, hook_id=hook.id),
+            **self._project.callback_headers(hook, self.url),
+        }
+        request = Request(base + _on_the_wire(hook.path), body, headers, method="POST")
+        with self._opener.open(request, timeout=_ATTEMPT_SECONDS) as response:
+            response.read()
+            return response.status, _callback_seconds(
+                response.headers.get("Posthook-Async-Timeout")
+            )
+
+    # The API's calls, each on its connection's thread.
+
+    def _answer(self, method: str, target: str, key: str, body: bytes) -> _Answer:
+        """Do what an API call asks for."""
+        path, _, query = target.partition("?")
+        try:
+            if not path.startswith(_CALLBACKS) and not _same(key, self.api_key.strip()):
+                raise AuthenticationError("Invalid API key")
+            read, act, names = _route(method, path)
+            wanted = read(query, body)
+            with self._changed:
+                answer: _Answer = act(self._project, self._now(), *names, wanted)
+                self._changed.notify_all()
+        except PosthookError as error:
+            answer = error.status_code or 500, {"error": error.message}, error.headers or {}
+        shown = "/".join(path.split("/")[:6])  # a callback's token comes after that
+        self._tell(f"{method} {shown} {answer[0]}")
+        return answer
+
+    def _tell(self, line: str) -> None:
+        if self.observer is not None:
+            try:
+                self.observer(_on_the_wire(line, keep=" "))
+            except Exception:  # it must not end a thread that others wait for
+                _log.exception("the observer of a LocalPosthook failed")
+
+
+# What the constructor and advance() refuse.
+
+
+def _check_url(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    if not isinstance(url, str):
+        raise TypeError(f"forward_to is a URL or None, not {type(url).__name__}")
+    parts = urlsplit(url)  # a ValueError for a bad address in brackets, and .port for a bad port
+    plain = parts.port != 0 and "@" not in parts.netloc and _on_the_wire(url) == url
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        raise ValueError("forward_to is an http or https URL such as http://127.0.0.1:8000")
+    if parts.query or parts.fragment:
+        raise ValueError("forward_to has no query or fragment: a hook's path is appended to it")
+    return url[:-1] if url.endswith("/") else url
+
+
+def _check_key(name: str, key: str) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"{name} is text, not {type(key).__name__}")
+    if not key.strip():
+        raise ValueError(f"{name} is empty")
+    return key
+
+
+def _check_count(name: str, count: int, most: int) -> int:
+    if type(count) is not int:
+        raise TypeError(f"{name} is a whole number, not {type(count).__name__}")
+    if not 0 <= count <= most:
+        raise ValueError(f"{name} is 0 to {most}")
+    return count
+
+
+def _check_step(duration: str | timedelta | float) -> timedelta:
+    if isinstance(duration, bool) or not isinstance(duration, (str, timedelta, int, float)):
+        raise TypeError('advance() takes "1d2h30m", a timedelta, or seconds')
+    if isinstance(duration, str):
+        duration = _parse_duration(duration)
+    try:
+        step = duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
+    except OverflowError:
+        raise ValueError("advance() would leave the calendar") from None
+    if step < timedelta(0):
+        raise ValueError("the clock only goes forward")
+    return step
+
+
+# The life of hooks, without clock, thread, lock or socket: `now` is always an argument, an aware
+# datetime in UTC. An attempt's number is the count of attempts begun, so that it never comes twice.
+#
+#    waiting --due--> in flight --2xx, ack--> ended: completed --bulk replay--> a new hook, waiting
+#       ^                | | '-----202----> open (its callback is awaited) --ack--> completed
+#       |                | '-no 2xx, nack-.   |
+#       |                |                v   v nack, deadline
+#       +----- retries are left ------- failed attempt --none is left--> ended: failed
+#       '----------------------------------- bulk retry -----------------------'
+
+_WAITING, _IN_FLIGHT, _OPEN, _ENDED = "waiting", "in flight", "open", "ended"
+
+_DEFAULT_RETRIES: dict[str, Any] = {  # the example of the service's own documentation
+    "minRetries": 5,
+    "delaySecs": 10,
+    "strategy": STRATEGY_EXPONENTIAL,
+    "backoffFactor": 2.0,
+    "maxDelaySecs": 300,
+}
+
+
+@dataclass(frozen=True, repr=False)
+class _Attempt(_Model):
+    """One attempt to deliver a hook; LocalPosthook.deliveries explains the fields."""
+
+    hook_id: str
+    path: str
+    data: Any
+    attempt: int
+    posted_at: datetime
+    status_code: int | None
+    error: str
+    seconds: float
+
+    @property
+    def outcome(self) -> str:
+        """The attempt's end in a few words."""
+        return f"{self.error or self.status_code or 'recorded'} ({self.seconds:.3f} s)"
+
+
+class _LocalHook:
+    """A hook's state."""
+
+    def __init__(
+        self, order: int, path: str, data: Any, post_at: datetime, override: Any, now: datetime
+    ) -> None:
+        from uuid import uuid4
+
+        self.id = str(uuid4())
+        self.order = f"{order:015}"  # of creation
+        self.path, self.data, self.override = path, data, override
+        self.post_at = self.try_at = post_at
+        self.created_at = self.updated_at = now
+        self.domain: str | None = None
+        self.status, self.phase = STATUS_PENDING, _WAITING
+        self.wakes = 0  # the one entry of the heap that counts
+        self.begun = self.attempts = self.settled = (
+            0  # attempts begun, ended, ended before a bulk retry
+        )
+        self.result = ""  # of the attempt begun last, "" while it is under way
+        self.posted_at, self.place = now, 0  # when that was, and where it is recorded
+        self.deadline = now  # of its callback, while that is open
+        self.error, self.seconds = "", 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The API's object."""
+        return {
+            "id": self.id,
+            "path": self.path,
+            "domain": self.domain,
+            "data": self.data,
+            "postAt": _format_time(self.post_at),
+            "status": self.status,
+            "postDurationSeconds": self.seconds,
+            "attempts": self.attempts,
+            "failureError": self.error,
+            "tryAt": _format_time(self.try_at),
+            "wasNotified": False,
+            **({} if self.override is None else {"retryOverride": self.override}),
+            "createdAt": _format_time(self.created_at),
+            "updatedAt": _format_time(self.updated_at),
+        }
+
+    def payload(self) -> dict[str, Any]:
+        """What is delivered."""
+        return {
+            "id": self.id,
+            "path": self.path,
+            "postAt": _format_time(self.post_at),
+            "postedAt": _format_time(self.posted_at),
+            "data": self.data,
+            "createdAt": _format_time(self.created_at),
+            "updatedAt": _format_time(self.updated_at),
+        }
+
+    def keys(self) -> dict[str, tuple[datetime, str]]:
+        """What list sorts by. The text makes the order of equal times total, and a cursor exact."""
+        return {
+            SORT_BY_POST_AT: (self.post_at, self.id),
+            SORT_BY_CREATED_AT: (self.created_at, self.order),
+        }
+
+    def attempt(self, status: int | None, error: str, seconds: float) -> _Attempt:
+        """The record of the attempt under way."""
+        return _Attempt(
+            self.id, self.path, self.data, self.begun, self.posted_at, status, error, seconds
+        )
+
+
+class _Project:
+    """The hooks of one project. An operation raises a PosthookError to refuse a call."""
+
+    def __init__(
+        self, *, quota: int, async_hooks: bool, domain: str | None, random: Callable[[], float]
+    ) -> None:
+        self.hooks: dict[str, _LocalHook] = {}
+        self.attempts: list[_Attempt | None] = []  # None while under way
+        self._quota, self._async_hooks, self._domain, self._random = (
+            quota,
+            async_hooks,
+            domain,
+            random,
+        )
+        self._month, self._used = _NO_TIME, 0
+        self._secret = os.urandom(32)
+        self._count = 0  # numbers hooks and the heap's entries
+        self._heap: list[tuple[datetime, int, str]] = []  # when, entry, hook's id
+        self._rows: dict[str, list[tuple[Any, ...]]] = {  # sorted (time, text, hook)
+            SORT_BY_POST_AT: [],
+            SORT_BY_CREATED_AT: [],
+        }
+
+    # What happens as time passes.
+
+    def due(self) -> datetime | None:
+        """When the next thing is due, or None."""
+        while self._heap:
+            moment, entry, hook_id = self._heap[0]
+            if hook_id in self.hooks and self.hooks[hook_id].wakes == entry:
+                return moment
+            heapq.heappop(self._heap)  # deleted, or something else has happened to it
+        return None
+
+    def begin(self, now: datetime) -> _LocalHook | None:
+        """Take up what due() told: the hook whose attempt begins; None if a deadline has passed."""
+        hook = self.hooks[heapq.heappop(self._heap)[2]]
+        if hook.phase == _OPEN:
+            self._settle(hook, "expired", now, "no ack or nack before the callback deadline")
+            return None
+        hook.phase, hook.wakes, hook.result = _IN_FLIGHT, 0, ""
+        hook.begun += 1
+        hook.posted_at, hook.place = now, len(self.attempts)
+        self.attempts.append(None)
+        return hook
+
+    def end(self, hook: _LocalHook, attempt: _Attempt, wait: float, now: datetime) -> None:
+        """Record an attempt that has ended, and decide how the hook goes on."""
+        self.attempts[hook.place] = attempt
+        hook.seconds = attempt.seconds
+        if self.hooks.get(hook.id) is not hook:
+            return  # deleted meanwhile: the result is dropped
+        if hook.result:  # the callback was faster than the answer
+            self._settle(hook, hook.result, now)
+        elif attempt.error:
+            self._settle(hook, "failed", now, attempt.error)
+        elif self._async_hooks and attempt.status_code == 202:
+            hook.phase, hook.status, hook.updated_at = _OPEN, STATUS_PENDING, now
+            hook.deadline = now + timedelta(seconds=wait)
+            self._wake(hook, hook.deadline)
+        else:
+            self._settle(hook, "completed", now)
+
+    def _settle(self, hook: _LocalHook, result: str, now: datetime, error: str = "") -> None:
+        hook.result, hook.updated_at = result, now
+        hook.error = "" if result == "completed" else error or result
+        hook.attempts += 1
+        retries = hook.override or _DEFAULT_RETRIES
+        tries = hook.attempts - hook.settled
+        if result == "completed" or tries > retries["minRetries"]:
+            hook.phase, hook.wakes = _ENDED, 0
+            hook.status = STATUS_COMPLETED if result == "completed" else STATUS_FAILED
+        else:
+            delay = _retry_seconds(retries, tries, self._random())
+            self._try(hook, STATUS_RETRY, now + timedelta(seconds=delay))
+
+    def _try(self, hook: _LocalHook, status: str, moment: datetime) -> None:
+        hook.phase, hook.status, hook.try_at = _WAITING, status, moment
+        self._wake(hook, moment)
+
+    def _wake(self, hook: _LocalHook, moment: datetime) -> None:
+        self._count += 1
+        hook.wakes = self._count
+        heapq.heappush(self._heap, (moment, hook.wakes, hook.id))
+
+    # The API's operations: _ROUTES gives them their paths, and reads what `wanted` is.
+
+    def schedule(self, now: datetime, wanted: tuple[str, Any, Any, Any]) -> _Answer:
+        path, data, moment, override = wanted
+        headers = self._use_quota(now)
+        post_at = now + moment if isinstance(moment, timedelta) else moment
+        return 201, {"data": self._add(path, data, post_at, override, now).to_dict()}, headers
+
+    def get(self, now: datetime, hook_id: str, wanted: None) -> _Answer:
+        return 200, {"data": self._find(hook_id).to_dict()}, {}
+
+    def delete(self, now: datetime, hook_id: str, wanted: None) -> _Answer:
+        self._remove(self._find(hook_id))
+        return 200, {"data": {}}, {}
+
+    def page(self, now: datetime, wanted: dict[str, Any]) -> _Answer:
+        rows, limit, cursor = self._matching(wanted), wanted["limit"], wanted["cursor"]
+        if wanted["descending"]:
+            end = bisect.bisect_left(rows, cursor) if cursor else len(rows)
+            shown, more = rows[max(end - limit, 0) : end][::-1], end > limit
+        else:
+            start = bisect.bisect_left(rows, (cursor[0], cursor[1] + " ")) if cursor else 0
+            shown, more = rows[start : start + limit], start + limit < len(rows)
+        meta: dict[str, Any] = {"totalItems": len(rows)}
+        if more:
+            meta["cursor"] = f"{_format_time(shown[-1][0])}_{shown[-1][1]}"
+        return 200, {"data": [hook.to_dict() for _, _, hook in shown], "meta": meta}, {}
+
+    def bulk(self, now: datetime, action: str, wanted: dict[str, Any]) -> _Answer:
+        act, statuses = _BULK[action]
+        hooks = [hook for hook in self._chosen(wanted) if hook.status in statuses]
+        del hooks[wanted["limit"] :]
+        for hook in hooks:
+            act(self, hook, now)
+        return 200, {"data": {"affected": len(hooks)}}, {}
+
+    def callback(
+        self, now: datetime, hook_id: str, number: str, verb: str, token: str, wanted: None
+    ) -> _Answer:
+        if not _same(token, self._token(hook_id, number, verb)):
+            raise AuthenticationError("Invalid callback token")
+        hook = self._find(hook_id)
+        if int(number) != hook.begun:
+            raise PosthookError("A newer attempt has started", status_code=409)
+        if hook.result == "expired" or (hook.phase == _OPEN and now >= hook.deadline):
+            raise PosthookError("The callback deadline has passed", status_code=410)
+        if not hook.result:
+            hook.result = {"ack": "completed", "nack": "nacked"}[verb]
+            if hook.phase == _OPEN:  # else end() follows
+                self._settle(hook, hook.result, now)
+        return 200, {"data": {"status": hook.result}}, {}
+
+    def callback_headers(self, hook: _LocalHook, url: str) -> dict[str, str]:
+        """The headers that tell an endpoint where the attempt under way is acked and nacked."""
+        if not self._async_hooks:
+            return {}
+        attempt = f"{url}{_CALLBACKS}{hook.id}/{hook.begun}"
+        return {
+            f"Posthook-{verb.title()}-URL": f"{attempt}/{verb}/"
+            + self._token(hook.id, str(hook.begun), verb)
+            for verb in ("ack", "nack")
+        }
+
+    # What the operations are made of.
+
+    def _find(self, hook_id: str) -> _LocalHook:
+        if hook_id not in self.hooks:
+            raise NotFoundError("Hook not found")
+        return self.hooks[hook_id]
+
+    def _add(
+        self, path: str, data: Any, post_at: datetime, override: Any, now: datetime
+    ) -> _LocalHook:
+        hook = _LocalHook(self._count, path, data, post_at, override, now)
+        hook.domain = self._domain
+        self.hooks[hook.id] = hook
+        self._try(hook, STATUS_PENDING, post_at)
+        for name, key in hook.keys().items():
+            bisect.insort(self._rows[name], (*key, hook))
+        return hook
+
+    def _remove(self, hook: _LocalHook) -> None:
+        del self.hooks[hook.id]
+        for name, key in hook.keys().items():
+            del self._rows[name][bisect.bisect_left(self._rows[name], key)]
+
+    def _retry(self, hook: _LocalHook, now: datetime) -> None:
+        hook.settled = hook.attempts
+        self._try(hook, STATUS_RETRY, now)
+
+    def _replay(self, hook: _LocalHook, now: datetime) -> None:
+        self._add(hook.path, hook.data, now, hook.override, now)
+
+    def _cancel(self, hook: _LocalHook, now: datetime) -> None:
+        self._remove(hook)
+
+    def _matching(self, wanted: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows that a list call's filters let through, ascending."""
+        bounds = dict(wanted["bounds"])
+        rows = _between(self._rows[wanted["sortBy"]], *bounds.pop(wanted["sortBy"]))
+        if wanted["status"]:
+            rows = [row for row in rows if row[2].status == wanted["status"]]
+        for name, (after, before) in bounds.items():
+            if after or before:
+                kept = {row[2] for row in _between(self._rows[name], after, before)}
+                rows = [row for row in rows if row[2] in kept]
+        return rows
+
+    def _chosen(self, wanted: dict[str, Any]) -> list[_LocalHook]:
+        """The hooks that a bulk call names, in whatever state."""
+        if wanted["hookIDs"] is not None:
+            ids = dict.fromkeys(wanted["hookIDs"])
+            return [self.hooks[hook_id] for hook_id in ids if hook_id in self.hooks]
+        rows = self._rows[SORT_BY_POST_AT]
+        start, end = (bisect.bisect_left(rows, (wanted[n],)) for n in ("startTime", "endTime"))
+        path, sequence = wanted["endpointKey"], wanted["sequenceID"]
+        # No hook here is in a sequence, so that any sequence has none.
+        return [
+            hook for _, _, hook in rows[start:end] if path in (None, hook.path) and not sequence
+        ]
+
+    def _use_quota(self, now: datetime) -> dict[str, str]:
+        """Count one hook against its calendar month; the headers that tell so."""
+        month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        if month != self._month:
+            self._month, self._used = month, 0
+        refused = self._used >= self._quota
+        self._used += not refused
+        headers = {
+            "Posthook-HookQuota-Limit": str(self._quota),
+            "Posthook-HookQuota-Usage": str(self._used),
+            "Posthook-HookQuota-Remaining": str(self._quota - self._used),
+            "Posthook-HookQuota-Resets-At": _format_time(
+                (month + timedelta(days=32)).replace(day=1)
+            ),
+        }
+        if refused:
+            raise RateLimitError("Rate limit exceeded", headers)
+        return headers
+
+    def _token(self, hook_id: str, number: str, verb: str) -> str:
+        """What makes a callback URL unguessable: nothing has to be kept for it."""
+        text = f"{hook_id} {number} {verb}"
+        return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()[:40]
+
+
+_BULK = {  # what a bulk action does, and to hooks of which status
+    "retry": (_Project._retry, (STATUS_FAILED,)),
+    "replay": (_Project._replay, (STATUS_COMPLETED,)),
+    "cancel": (_Project._cancel, (STATUS_PENDING, STATUS_RETRY)),
+}
+
+
+def _between(rows: list[Any], after: datetime | None, before: datetime | None) -> list[Any]:
+    """The rows strictly after and before; None sets no bound."""
+    start = bisect.bisect_right(rows, (after, "~")) if after else 0  # "~" sorts last
+    end = bisect.bisect_left(rows, (before,)) if before else len(rows)
+    return rows[start:end]
+
+
+def _retry_seconds(retries: dict[str, Any], tries: int, random: float) -> float:
+    """The delay after so many failed tries. ``random``, 0 to 1, is where jitter falls."""
+    delay: float = retries["delaySecs"]
+    if retries["strategy"] == STRATEGY_EXPONENTIAL:
+        factor = retries.get("backoffFactor") or 2.0
+        delay = min(delay * factor ** (tries - 1), retries["maxDelaySecs"])
+    return delay * (1 + random / 4) if retries.get("jitter") else delay
+
+
+_CALLBACK_SECONDS = 300.0  # until ack or nack, unless the 202 says otherwise
+
+
+def _callback_seconds(header: str | None) -> float:
+    """Read Posthook-Async-Timeout: the service's range, its default where there is no number."""
+    text = (header or "").strip()
+    if not re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", text):
+        return _CALLBACK_SECONDS
+    least, most = _ACCEPT_SECONDS
+    return min(max(float(text), least), most)
+
+
+# Reading API calls: what is on the wire becomes what _Project's operations want, or a refusal.
+
+_MAX_DATA = 65_536  # bytes of encoded data
+_MAX_JSON = (
+    1_048_576  # bytes of a body that are worth parsing: the largest data in the widest escapes
+)
+
+_WORDS = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def _read_nothing(query: str, body: bytes) -> None:
+    """For the calls that are told everything by their path."""
+
+
+def _read_object(body: bytes) -> dict[str, Any]:
+    if len(body) > _MAX_JSON:
+        raise PayloadTooLargeError("Payload exceeds 64 KB limit")
+    try:
+        value = json.loads(body.decode(), parse_constant=_read_float, parse_float=_read_float)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(f"the body is not JSON: {type(error).__name__}") from None
+    if type(value) is not dict:
+        raise BadRequestError("the body must be a JSON object")
+    return value
+
+
+def _read_float(text: str) -> float:
+    number = float(text)
+    if number - number != 0:  # NaN, infinity, or 1e999: there is no JSON to give them back in
+        raise ValueError("no JSON number")
+    return number
+
+
+def _field(fields: dict[str, Any], name: str, kind: type, *, needed: bool = False) -> Any:
+    """A field of exactly that type; None if it is null or absent."""
+    value = fields.get(name)
+    if value is None and needed:
+        raise BadRequestError(f"{name} is required")
+    if value is None or type(value) is kind or (kind is float and type(value) is int):
+        return value
+    raise BadRequestError(f"{name} must be {_WORDS[kind]}")
+
+
+def _read_schedule(query: str, body: bytes) -> tuple[str, Any, Any, Any]:
+    """The path, the data, a datetime or a timedelta, and the retryOverride."""
+    fields = _read_object(body)
+    if not _field(fields, "path", str):
+        raise BadRequestError("path is required")
+    data = fields.get("data", {})
+    _check_data(data)
+    return fields["path"], data, _read_moment(fields), _read_override(fields)
+
+
+def _check_data(data: Any) -> None:
+    deep = data
+    for _ in range(50):  # data that could just be read must also fit into an answer
+        deep = [deep]
+    try:
+        size = len(_encode(deep)) - 100
+    except RecursionError:
+        raise BadRequestError("data is nested too deeply") from None
+    if size > _MAX_DATA:
+        raise PayloadTooLargeError("Payload exceeds 64 KB limit")
+
+
+def _read_moment(fields: dict[str, Any]) -> datetime | timedelta:
+    """What the one scheduling mode says; a delay stays one until the clock is read."""
+    given = [name for name in _MODES if fields.get(name) is not None]
+    if len(given) != 1:
+        raise BadRequestError("exactly one of postAt, postAtLocal and postIn is required")
+    text, zone = _field(fields, given[0], str), _field(fields, "timezone", str)
+    if (zone is None) == (given == ["postAtLocal"]):
+        raise BadRequestError("timezone belongs to postAtLocal: both or neither")
+    try:
+        moment: datetime | timedelta = _MODES[given[0]](text, zone)
+        return moment
+    except (ValueError, OverflowError) as error:
+        raise BadRequestError(f"{given[0]} is invalid: {error}") from None
+
+
+def _from_utc(text: str, zone: None) -> datetime:
+    return _parse_time(text).astimezone(_UTC)
+
+
+def _from_delay(text: str, zone: None) -> timedelta:
+    seconds = _parse_duration(text)
+    if not 1 <= seconds <= 365 * 86_400:
+        raise ValueError("it is 1 second to 365 days")
+    return timedelta(seconds=seconds)
+
+
+def _from_local(text: str, zone: str) -> datetime:
+    """The instant of a local time: the first of two, or the end of the gap that it falls into."""
+    from zoneinfo import ZoneInfo
+
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}", text):
+        raise ValueError("it is YYYY-MM-DDTHH:MM:SS, without a zone")
+    local = datetime.fromisoformat(text)
+    try:
+        tz = ZoneInfo(zone)
+    except Exception:  # KeyError, ValueError, OSError, UnicodeError: whatever the name leads to
+        raise BadRequestError("timezone is not known here: an IANA name is needed") from None
+
+    def wall(moment: datetime) -> datetime:
+        return moment.astimezone(tz).replace(tzinfo=None)
+
+    low, high = sorted(local.replace(tzinfo=tz, fold=fold).astimezone(_UTC) for fold in (0, 1))
+    for moment in (low, high):
+        if wall(moment) == local:
+            return moment
+    while high - low > timedelta(seconds=1):  # the clock jumps over `local` between the two
+        middle = low + (high - low) // 2
+        low, high = (low, middle) if wall(middle) > local else (middle, high)
+    return high.replace(microsecond=0)
+
+
+_MODES: dict[str, Callable[..., Any]] = {
+    "postAt": _from_utc,
+    "postAtLocal": _from_local,
+    "postIn": _from_delay,
+}
+_OVERRIDE = {  # type, least, most, whether it is required
+    "minRetries": (int, 1, 15, True),
+    "delaySecs": (int, 5, 60, True),
+    "backoffFactor": (float, 1.1, 4.0, False),
+    "maxDelaySecs": (int, 60, 3600, False),
+}
+
+
+def _read_override(fields: dict[str, Any]) -> dict[str, Any] | None:
+    override: dict[str, Any] | None = _field(fields, "retryOverride", dict)
+    if override is None:
+        return None
+    strategy = _field(override, "strategy", str, needed=True)
+    if strategy not in (STRATEGY_FIXED, STRATEGY_EXPONENTIAL):
+        raise BadRequestError("strategy must be fixed or exponential")
+    for name, (kind, least, most, needed) in _OVERRIDE.items():
+        needed = needed or (name == "maxDelaySecs" and strategy == STRATEGY_EXPONENTIAL)
+        value = _field(override, name, kind, needed=needed)
+        if value is not None and not least <= value <= most:
+            raise BadRequestError(f"{name} must be {least} to {most}")
+    _field(override, "jitter", bool)
+    return override
+
+
+_CHOICES = {  # of a list call, the default first
+    "status": ("", STATUS_PENDING, STATUS_RETRY, STATUS_COMPLETED, STATUS_FAILED),
+    "sortBy": (SORT_BY_POST_AT, SORT_BY_CREATED_AT),
+    "sortOrder": (SORT_ORDER_ASC, SORT_ORDER_DESC),
+}
+
+
+def _read_list(query: str, body: bytes) -> dict[str, Any]:
+    from urllib.parse import parse_qsl
+
+    given = dict(parse_qsl(query.replace("+", "%2B")))  # a plus here is that of a time's offset
+    given["sortOrder"] = given.get("sortOrder", SORT_ORDER_ASC).upper()
+    for name, choices in _CHOICES.items():
+        if given.setdefault(name, choices[0]) not in choices:
+            raise BadRequestError(f"{name} must be one of {', '.join(filter(None, choices))}")
+    limit = given.get("limit", "10")
+    if not re.fullmatch("[0-9]{1,4}", limit) or not 1 <= int(limit) <= 1000:
+        raise BadRequestError("limit must be 1 to 1000")
+    moment, _, text = given.get("cursor", "").partition("_")
+    return {
+        "status": given["status"],
+        "sortBy": given["sortBy"],
+        "descending": given["sortOrder"] == SORT_ORDER_DESC,
+        "limit": int(limit),
+        "cursor": (_read_time("cursor", moment), text) if moment else None,
+        "bounds": {
+            name: [_read_time(name + side, given.get(name + side)) for side in ("After", "Before")]
+            for name in _CHOICES["sortBy"]
+        },
+    }
+
+
+def _read_time(name: str, text: str | None) -> datetime | None:
+    try:
+        return _parse_time(text) if text else None
+    except (ValueError, OverflowError):
+        raise BadRequestError(f"{name} is not a valid time") from None
+
+
+_RANGE = {"startTime": str, "endTime": str, "limit": int, "endpointKey": str, "sequenceID": str}
+
+
+def _read_bulk(query: str, body: bytes) -> dict[str, Any]:
+    fields = _read_object(body)
+    ids = _field(fields, "hookIDs", list)
+    wanted = {name: _field(fields, name, kind) for name, kind in _RANGE.items()}
+    if (ids is None) == all(value is None for value in wanted.values()):
+        raise BadRequestError("pass either hookIDs, or startTime, endTime and limit")
+    if ids is not None:
+        if len(ids) > 1000 or not all(type(hook_id) is str for hook_id in ids):
+            raise BadRequestError("hookIDs must be at most 1000 strings")
+        return {"hookIDs": ids, "limit": 1000}
+    for name in ("startTime", "endTime"):
+        wanted[name] = _read_time(name, _field(fields, name, str, needed=True) or "empty")
+    if not 1 <= _field(fields, "limit", int, needed=True) <= 1000:
+        raise BadRequestError("limit must be 1 to 1000")
+    return {"hookIDs": None, **wanted}
+
+
+_CALLBACKS = "/v1/callbacks/"
+
+_ROUTES: tuple[tuple[str, str, Callable[[str, bytes], Any], Callable[..., _Answer]], ...] = (
+    ("POST", "/v1/hooks", _read_schedule, _Project.schedule),
+    ("GET", "/v1/hooks", _read_list, _Project.page),
+    ("GET", "/v1/hooks/([^/]+)", _read_nothing, _Project.get),
+    ("DELETE", "/v1/hooks/([^/]+)", _read_nothing, _Project.delete),
+    ("POST", "/v1/hooks/bulk/(retry|replay|cancel)", _read_bulk, _Project.bulk),
+    ("POST", _CALLBACKS + "([^/]+)/([0-9]+)/(ack|nack)/(.*)", _read_nothing, _Project.callback),
+)
+
+
+def _route(
+    method: str, path: str
+) -> tuple[Callable[[str, bytes], Any], Callable[..., _Answer], tuple[str, ...]]:
+    """How to read a call, what does it, and the names in its path."""
+    found = [
+        (verb, read, act, match.groups())
+        for verb, pattern, read, act in _ROUTES
+        for match in [re.fullmatch(pattern, path)]
+        if match
+    ]
+    for verb, read, act, names in found:
+        if verb == method:
+            return read, act, names
+    if not found:
+        raise NotFoundError("Not found")
+    allow = {"Allow": ", ".join(verb for verb, *_ in found)}
+    raise PosthookError("Method not allowed", status_code=405, headers=allow)
+
+
+def _encode(value: Any) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair is JSON only as an escape
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+_VISIBLE = "".join(map(chr, range(33, 127)))
+
+
+def _on_the_wire(text: str, keep: str = "") -> str:
+    """The text in visible ASCII: what is not is percent-encoded, what is stays as it is."""
+    from urllib.parse import quote
+
+    return quote(text, safe=_VISIBLE + keep, errors="replace")
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(errors="replace"), other.encode(errors="replace"))
+
+
+# The HTTP face.
+
+_MAX_BODY = 16 * 1_048_576  # bytes that are read to keep the connection, whatever they are
+
+
+def _http_server(answer: Callable[[str, str, str, bytes], _Answer], port: int) -> Any:
+    """A server on 127.0.0.1 that has ``answer`` answer its calls, each connection on a thread.
+
+    Its ``stop()`` cuts the connections, and returns when every thread has ended.
+    """
+    # What inherits from http.server is made here, because importing that takes its time.
+    import socket
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    from socketserver import TCPServer
+
+    class Connection(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        default_request_version = "HTTP/1.0"  # of a line that is no HTTP: answer it properly
+        server_version, sys_version = "LocalPosthook", ""
+        disable_nagle_algorithm = True
+        wbufsize = -1  # one write an answer
+
+        def do_GET(self) -> None:
+            lengths = {text.strip() for text in self.headers.get_all("Content-Length", ["0"])}
+            length = lengths.pop()
+            if "Transfer-Encoding" in self.headers:
+                self.send_error(411, "a Content-Length is required")
+            elif lengths or not re.fullmatch("[0-9]{1,18}", length):
+                self.send_error(400, "the Content-Length is invalid")
+            elif int(length) > _MAX_BODY:
+                self.send_error(413, "Payload exceeds 64 KB limit")
+            else:
+                self.call(int(length))
+
+        do_POST = do_DELETE = do_PUT = do_PATCH = do_HEAD = do_OPTIONS = do_GET
+
+        def call(self, length: int) -> None:
+            body = self.rfile.read(length)
+            if len(body) < length or self.request_version == "HTTP/1.0":
+                self.close_connection = True
+            if len(body) == length:
+                key = self.headers.get("X-API-Key", "").strip()
+                self.reply(*answer(self.command, self.path, key, body))
+
+        def send_error(self, code: int, message: str | None = None, explain: object = None) -> None:
+            self.close_connection = True  # its body, if any, was not read
+            self.reply(code, {"error": message or "the request is invalid"}, {})
+
+        def reply(self, status: int, payload: object, headers: Mapping[str, str]) -> None:
+            text = json.dumps(payload).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            for name, value in headers.items():
+                self.send_header(name, value)
+            if self.close_connection:
+                self.send_header("Connection", "close")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on stderr."""
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 1024
+        allow_reuse_address = os.name == "posix"  # elsewhere it would let two servers share a port
+        server_bind = TCPServer.server_bind  # without the DNS look-up that HTTPServer adds
+        stopping = False
+
+        def start(self) -> None:
+            self.calls: dict[threading.Thread, socket.socket] = {}
+            self.thread = threading.Thread(target=self.accept, daemon=True)
+            self.thread.start()
+
+        def accept(self) -> None:  # serve_forever() would look twice a second whether to stop
+            while not self.stopping:
+                self.handle_request()
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            arguments = request, client_address
+            thread = threading.Thread(
+                target=self.process_request_thread, args=arguments, daemon=True
+            )
+            self.calls = {t: c for t, c in self.calls.items() if t.is_alive()}
+            self.calls[thread] = request
+            thread.start()
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            _log.debug("a connection to LocalPosthook was dropped", exc_info=True)
+
+        def stop(self) -> None:
+            self.stopping = True
+            with contextlib.suppress(OSError):  # a call, so that accept() looks
+                socket.create_connection(("127.0.0.1", int(self.server_address[1])), 1.0).close()
+            self.thread.join()
+            self.server_close()
+            for thread, connection in self.calls.items():
+                with contextlib.suppress(OSError):  # it has ended by itself
+                    connection.shutdown(socket.SHUT_RDWR)
+                thread.join()
+
+    try:
+        server = Server(("127.0.0.1", port), Connection)
+    except OSError as error:
+        raise PosthookConnectionError(
+            f"cannot listen on 127.0.0.1:{port}: {error.strerror}", maybe_sent=False
+        ) from error
+    server.start()
+    return server
+
 
 # ==================================================================================================
 # 11. The command line. Uses everything public, and nothing private of the sections above.
