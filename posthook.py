@@ -4397,3 +4397,508 @@ def _http_server(answer: Callable[[str, str, str, bytes], _Answer], port: int) -
 # ==================================================================================================
 # 11. The command line. Uses everything public, and nothing private of the sections above.
 # ==================================================================================================
+
+if TYPE_CHECKING:
+    import argparse
+    from email.message import Message
+    from typing import NoReturn
+
+__all__ += ["main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command of the command line and return its exit status.
+
+    Results go to stdout, one JSON object a line, messages to stderr; no secret is among these.
+
+    Args:
+        argv: the arguments; None takes the process's.
+
+    Returns:
+        0: done. 1: it could not be done. 2: the command line is wrong, and nothing was sent.
+        130: Ctrl-C. 141: nobody reads stdout any more.
+    """
+    try:
+        if sys.stdout is None:
+            raise OSError("stdout is closed")
+        status = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = 130
+    except BrokenPipeError:
+        status = 141
+    except (PosthookError, OSError, RecursionError) as error:
+        status = 1
+        _complain(error)
+    except (ValueError, TypeError) as error:  # an argument that cannot work
+        status = 2
+        _complain(error)
+    for stream in (sys.stdout, sys.stderr):
+        _settle(stream)
+    return status
+
+
+def _run(argv: list[str]) -> int:
+    # Under an ASCII locale, what is not ASCII stands in argv as escaped bytes.
+    argv = [text.encode("utf-8", "surrogateescape").decode() for text in argv]
+    name, wants_help = argv[0] if argv else "", not {"-h", "--help"}.isdisjoint(argv)
+    if name in _COMMANDS:
+        parser = _parser(name)
+        if not wants_help:
+            return _COMMANDS[name][0](parser.parse_intermixed_args(argv[1:])) or 0
+        print(parser.format_help(), end="")
+    elif wants_help:
+        print(_overview())
+    elif name == "--version":
+        print(__version__)
+    elif not argv:
+        _tell(_overview())
+        return 2
+    else:
+        _reject(f"unknown command: {name} (--help lists the commands)")
+    return 0
+
+
+# The commands. Each takes the parsed arguments, whose names are the API's parameters, and returns
+# its exit status, or None for 0. The table below tells the rest.
+
+
+def _do_schedule(args: argparse.Namespace) -> None:
+    options = vars(args)
+    options["data"] = _json_argument(args.data)
+    if args.retry_override is not None:
+        override = _json_argument(args.retry_override)
+        if not isinstance(override, dict):
+            raise ValueError('--retry-override is a JSON object: {"minRetries": 3, ...}')
+        options["retry_override"] = HookRetryOverride.from_dict(override)
+    with Posthook() as client:
+        _print(client.hooks.schedule(**options).raw)
+
+
+def _do_get(args: argparse.Namespace) -> int:
+    status = 0
+    with Posthook() as client:
+        for hook_id in args.id:
+            try:
+                _print(client.hooks.get(hook_id).raw)
+            except (NotFoundError, ValueError) as error:  # the others are printed all the same
+                status = 1
+                _complain(f"{hook_id}: {error}")
+    return status
+
+
+def _do_list(args: argparse.Namespace) -> None:
+    with Posthook() as client:
+        hooks: Iterable[Hook]
+        if args.all:  # the largest pages, unless told otherwise: each costs a round trip
+            size = 1000 if args.limit is None else args.limit
+            hooks = client.hooks.list_all(status=args.status, page_size=size)
+        else:
+            hooks = client.hooks.list(status=args.status, limit=args.limit)
+        for hook in hooks:
+            _print(hook.raw)
+
+
+def _do_delete(args: argparse.Namespace) -> None:
+    with Posthook() as client:
+        for hook_id in args.id:
+            client.hooks.delete(hook_id)
+            _print({"id": hook_id, "deleted": True})
+
+
+def _do_bulk(action: str, args: argparse.Namespace) -> None:
+    chosen = {name: value for name, value in vars(args).items() if value is not None}
+    ids = chosen.pop("ids")
+    if bool(ids) == bool(chosen) or (
+        chosen and not {"start_time", "end_time", "limit"} <= {*chosen}
+    ):
+        raise ValueError("pass either ids, or all of --from, --to and --limit")
+    with Posthook() as client:
+        if ids:
+            result = getattr(client.hooks.bulk, action)(ids)
+        else:
+            result = getattr(client.hooks.bulk, f"{action}_by_filter")(**chosen)
+        _print({"affected": result.affected})
+
+
+def _do_callback(send: Callable[[str, object], CallbackResult], args: argparse.Namespace) -> int:
+    result = send(args.url, _json_argument(args.body))
+    _print({"status": result.status, "applied": result.applied})
+    return 0 if result.applied else 1
+
+
+def _do_deliver(args: argparse.Namespace) -> int:
+    from urllib.request import Request
+    from uuid import uuid4
+
+    signatures, hook_id = create_signatures(), str(uuid4())
+    request = Request(args.url, method="POST")
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    payload = {"id": hook_id, "path": request.selector or "/", "postAt": now, "postedAt": now}
+    data = {} if args.data is None else _json_argument(args.data)
+    body = json.dumps({**payload, "data": data, "createdAt": now, "updatedAt": now}).encode()
+    headers = {"Content-Type": "application/json", "User-Agent": "Posthook/1.0"}
+    for name, value in {**headers, **signatures.sign(body, hook_id=hook_id)}.items():
+        request.add_header(name, value)
+    request.data = body
+    with contextlib.closing(build_opener()) as opener:
+        answer = opener.open(request, timeout=10)  # seconds; the service's limit for an attempt
+        _print(
+            {
+                "id": hook_id,
+                "status": answer.status,
+                "body": answer.read().decode("utf-8", "replace"),
+            }
+        )
+    return 0 if 200 <= answer.status <= 299 else 1
+
+
+def _do_local(args: argparse.Namespace) -> int:
+    import signal
+    from queue import SimpleQueue
+
+    # Lines and signals go through one queue: in order, and printed by this thread, which learns
+    # that way that nobody reads them any more.
+    events: SimpleQueue[str | int] = SimpleQueue()
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one does not wait for anything
+        events.put(128 + number)
+
+    server = LocalPosthook(args.forward_to, port=args.port, async_hooks=args.async_hooks)
+    server.observer = events.put
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with server:
+            print(f"export POSTHOOK_BASE_URL={server.url}")
+            print(f"export POSTHOOK_API_KEY={server.api_key}")
+            print(f"export POSTHOOK_SIGNING_KEY={server.signing_key}", flush=True)
+            while True:
+                event = events.get()
+                if isinstance(event, int):
+                    return event
+                print(event, flush=True)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+# The table: what runs a command, its summary, its arguments (of "a|b" exactly one is given), and
+# an example. An argument's name is its place in what argparse parses, as the API calls it.
+
+_COMMANDS: dict[str, tuple[Callable[[Any], int | None], str, str, str]] = {
+    "demo": (
+        lambda _: _do_demo(),
+        "show everything at work, with no account and no network",
+        "",
+        "",
+    ),
+    "local": (
+        _do_local,
+        "run a Posthook on this machine until Ctrl-C",
+        "--port --forward --async-hooks",
+        "--port 4100 --forward http://127.0.0.1:8000",
+    ),
+    "schedule": (
+        _do_schedule,
+        "schedule a hook and print it",
+        "path --in|--at|--at-local --timezone --data --retry-override",
+        """/remind --in 5m --data '{"user": 1}'""",
+    ),
+    "get": (_do_get, "print hooks", "id", "e5405623-2c1c-460e-9737-c884f7f59035"),
+    "list": (
+        _do_list,
+        "print a page of hooks, or every one",
+        "--status --limit --all",
+        "--status failed --all",
+    ),
+    "delete": (
+        _do_delete,
+        "cancel waiting hooks, remove finished ones",
+        "id",
+        "e5405623-2c1c-460e-9737-c884f7f59035",
+    ),
+    **{
+        action: (
+            functools.partial(_do_bulk, action),
+            summary,
+            "ids --from --to --limit --endpoint-key --sequence-id",
+            "--from 2026-02-01T00:00:00Z --to 2026-02-02T00:00:00Z --limit 500",
+        )
+        for action, summary in {
+            "retry": "deliver failed hooks again",
+            "replay": "deliver copies of completed hooks",
+            "cancel": "cancel waiting hooks",
+        }.items()
+    },
+    **{
+        name: (
+            functools.partial(_do_callback, send),
+            summary,
+            "url --body",
+            f'"$POSTHOOK_{name.upper()}_URL"',
+        )
+        for name, send, summary in (
+            ("ack", ack, "report that an async hook is done"),
+            ("nack", nack, "report that an async hook failed"),
+        )
+    },
+    "deliver": (
+        _do_deliver,
+        "send a signed delivery to your own endpoint",
+        "url --data",
+        """http://127.0.0.1:8000/remind --data '{"user": 1}'""",
+    ),
+}
+
+_TIME = {"metavar": "TIME"}
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "path": {"metavar": "PATH", "help": "where under the project's domain it is delivered"},
+    "id": {"metavar": "ID", "nargs": "+", "help": "ids of hooks"},
+    "ids": {"metavar": "ID", "nargs": "*", "help": "ids of hooks, at most 1000"},
+    "url": {"metavar": "URL", "help": "http or https URL"},
+    "--in": {"metavar": "DURATION", "dest": "post_in", "help": "from now: 90s, 5m, 1d2h30m"},
+    "--at": {"metavar": "TIME", "dest": "post_at", "help": "such as 2030-03-01T09:00:00Z"},
+    "--at-local": {
+        "metavar": "TIME",
+        "dest": "post_at_local",
+        "help": "wall time in --timezone: 2030-03-01T09:00:00",
+    },
+    "--timezone": {"metavar": "ZONE", "help": "for --at-local, such as America/New_York"},
+    "--data": {"metavar": "JSON", "help": "the payload; @FILE reads a file, - reads stdin"},
+    "--retry-override": {
+        "metavar": "JSON",
+        "help": 'such as {"minRetries": 3, "delaySecs": 10, "strategy": "fixed"}',
+    },
+    "--status": {"help": "pending, retry, completed or failed"},
+    "--limit": {
+        "metavar": "N",
+        "type": int,
+        "help": "hooks at most, or a page with --all: 1 to 1000",
+    },
+    "--all": {"action": "store_true", "help": "every hook, fetched page by page"},
+    "--from": {"metavar": "TIME", "dest": "start_time", "help": "hooks due at this time or later"},
+    "--to": {"metavar": "TIME", "dest": "end_time", "help": "and before this one"},
+    "--endpoint-key": {"metavar": "PATH", "help": "only hooks of this path"},
+    "--sequence-id": {"metavar": "ID", "help": "only hooks of this sequence"},
+    "--body": {"metavar": "JSON", "help": "what to tell Posthook"},
+    "--port": {"metavar": "N", "type": int, "default": 0, "help": "a free one, if not given"},
+    "--forward": {"metavar": "URL", "dest": "forward_to", "help": "where deliveries are sent"},
+    "--async-hooks": {
+        "action": "store_true",
+        "help": "send ack and nack URLs, take 202 as 'later'",
+    },
+}
+
+_PROGRAM = "python posthook.py"
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    import argparse
+
+    _, summary, arguments, example = _COMMANDS[name]
+    parser = argparse.ArgumentParser(
+        prog=f"{_PROGRAM} {name}",
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"example: {_PROGRAM} {name} {example}".rstrip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # the example stays one line
+        allow_abbrev=False,
+        add_help=False,
+    )
+    for alternatives in arguments.split():
+        names = alternatives.split("|")
+        group = parser.add_mutually_exclusive_group(required=True) if len(names) > 1 else parser
+        for argument in names:
+            group.add_argument(argument, **_ARGUMENTS[argument])
+    parser.add_argument(
+        "-h", "--help", action="store_true", default=argparse.SUPPRESS, help="show this"
+    )
+    parser.error = _reject  # type: ignore[method-assign]
+    return parser
+
+
+def _overview() -> str:
+    rows = "\n".join(f"  {name:10}{summary}" for name, (_, summary, *_) in _COMMANDS.items())
+    return f"""usage: {_PROGRAM} COMMAND [ARGUMENTS]
+
+commands:
+{rows}
+
+`{_PROGRAM} COMMAND --help` tells more, --version the version. The project's keys are read from
+POSTHOOK_API_KEY and POSTHOOK_SIGNING_KEY, another API's URL from POSTHOOK_BASE_URL."""
+
+
+def _reject(message: str) -> NoReturn:
+    """Refuse the command line, as argparse does, but without what may be a callback URL."""
+    raise ValueError(re.sub(r"\S*/\S*", "...", message))
+
+
+def _json_argument(text: str | None) -> object:
+    """The value of a JSON argument: the text itself, or what ``@FILE`` or ``-`` (stdin) holds."""
+    if text is None:
+        return None
+    try:
+        if text == "-":
+            text = sys.stdin.buffer.read().decode()
+        elif text.startswith("@"):
+            with open(text[1:], "rb") as file:
+                text = file.read().decode()
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError, AttributeError) as error:  # AttributeError: no stdin
+        raise ValueError(f"the JSON cannot be read: {error}") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _print(result: object) -> None:
+    """Print a result as a line of JSON, in ASCII whatever the terminal knows."""
+    print(json.dumps(result, allow_nan=False))
+
+
+def _complain(message: object) -> None:
+    """Print a message to stderr, one line, without the environment's keys if they are in it."""
+    text, environment = str(message), os.environ.get
+    keys = environment("POSTHOOK_SIGNING_KEY", "").replace(",", " ").split()
+    keys.append(environment("POSTHOOK_API_KEY", "").strip())
+    for key in sorted(keys, key=len, reverse=True):
+        if len(key) >= 4:  # shorter ones are no secrets, and parts of words
+            text = text.replace(key, "...")
+    text = " ".join(text[:1000].split())
+    _tell("posthook: " + "".join(c if c.isprintable() else "?" for c in text))
+
+
+def _tell(text: str) -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):  # there is nobody to tell
+            print(text, file=sys.stderr)
+
+
+def _settle(stream: Any) -> None:
+    """Leave nothing unwritten in a stream that cannot be written: it would fail again at exit."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):  # it has no file descriptor
+            descriptor, null = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, descriptor)
+            os.close(null)
+
+
+# The demo: what it prints as a call is the call that it makes, what it prints below came back.
+
+
+def _do_demo() -> None:
+    signatures = create_signatures("ph_sk_demo")
+    arrived: list[tuple[Delivery, Message]] = []  # each delivery that holds, and its headers
+
+    def app(body: bytes, headers: Message) -> int:
+        """What a user writes: verify, then work. The first report fails, an import takes long."""
+        delivery = signatures.parse_delivery(body, headers)
+        is_retry = any(delivery.hook_id == earlier.hook_id for earlier, _ in arrived)
+        arrived.append((delivery, headers))
+        if delivery.path == "/report" and not is_retry:
+            return 500
+        return 202 if delivery.path == "/import" else 200
+
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(_receiver(app))
+        local = LocalPosthook(url, signing_key="ph_sk_demo", async_hooks=True)
+        server = stack.enter_context(local)
+        client = stack.enter_context(Posthook(server.api_key, base_url=server.url))
+        call = functools.partial(_call_aloud, {"client": client, "server": server})
+
+        print(f"A Posthook runs at {server.url}, and delivers to your app at {url}.")
+        print("Nothing leaves this machine, and its clock can be moved.")
+        print("\nSchedule a webhook: in a while, at a time, or at a local time.\n")
+        now = datetime.now(timezone.utc)
+        tomorrow, later = (f"{now + timedelta(days=days):%Y-%m-%d}" for days in (1, 2))
+        schedule = functools.partial(call, "client.hooks.schedule")
+        schedule("/import", post_in="1h", data={"rows": 3})
+        schedule("/report", post_at=f"{tomorrow}T09:00:00Z", data={"user": "ada"})
+        schedule("/lunch", post_at_local=f"{later}T12:30:00", timezone="America/New_York")
+
+        print(
+            "\nAn hour later the first is due. Your app verifies it, and answers 202: not done yet.\n"
+        )
+        call("server.advance", "1h")
+        _print_attempts(server, arrived, 0)
+        delivery, headers = arrived[0]
+        print("\nWhen the import is done, it says so.\n")
+        print(f">>> posthook.ack(delivery.ack_url)\n    {ack(delivery.ack_url)}")
+        call("client.hooks.get", delivery.hook_id)
+
+        print(
+            "\nThe next days: your app fails once, and gets the report again ten seconds later.\n"
+        )
+        call("server.advance", "3d")
+        _print_attempts(server, arrived, 1)
+
+        print("\nA delivery that somebody has changed does not get in.\n")
+        print(">>> signatures.parse_delivery(delivery.body.replace(b'3', b'4'), headers)")
+        try:
+            signatures.parse_delivery(delivery.body.replace(b"3", b"4"), headers)
+        except SignatureVerificationError as error:
+            _print_error(error)
+    print(
+        f"\nNext: `{_PROGRAM} local` runs such a Posthook for your own app, `--help` tells the rest."
+    )
+
+
+def _call_aloud(owners: dict[str, object], name: str, *args: object, **options: object) -> None:
+    """Make a call, print it as a line of Python, and below it the hook or error that it gives."""
+    given = [*map(repr, args), *(f"{key}={value!r}" for key, value in options.items())]
+    print(f">>> {name}({', '.join(given)})")
+    owner, *attributes = name.split(".")
+    try:
+        hook = functools.reduce(getattr, attributes, owners[owner])(*args, **options)
+    except PosthookError as error:  # a local time, without a database of time zones
+        _print_error(error)
+    else:
+        if hook is not None:
+            print(f"    hook {hook.id}: {hook.status}, due {hook.post_at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _print_attempts(
+    server: LocalPosthook, arrived: list[tuple[Delivery, Message]], start: int
+) -> None:
+    for attempt, (delivery, _) in list(zip(server.deliveries, arrived))[start:]:
+        print(
+            f"    {attempt.posted_at:%Y-%m-%d %H:%M:%S} UTC, attempt {attempt.attempt}: POST "
+            f"{delivery.path} {json.dumps(delivery.data)}, verified, answered {attempt.status_code}"
+        )
+
+
+def _print_error(error: PosthookError) -> None:
+    print(f"    {type(error).__name__}: {error}")
+
+
+@contextlib.contextmanager
+def _receiver(app: Callable[[bytes, Message], int]) -> Iterator[str]:
+    """The app's web server, on a free port of 127.0.0.1: yields its URL."""
+    from http.server import BaseHTTPRequestHandler
+    from socketserver import TCPServer
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(app(body, self.headers))
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on stderr."""
+
+    with TCPServer(("127.0.0.1", 0), Receiver) as server:  # HTTPServer would look up names
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
