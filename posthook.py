@@ -4476,15 +4476,17 @@ def _do_schedule(args: argparse.Namespace) -> None:
 
 
 def _do_get(args: argparse.Namespace) -> int:
-    status = 0
     with Posthook() as client:
-        for hook_id in args.id:
-            try:
-                _print(client.hooks.get(hook_id).raw)
-            except (NotFoundError, ValueError) as error:  # the others are printed all the same
-                status = 1
-                _complain(f"{hook_id}: {error}")
-    return status
+        return max(_print_hook(client, hook_id) for hook_id in args.id)
+
+
+def _print_hook(client: Posthook, hook_id: str) -> int:
+    try:
+        _print(client.hooks.get(hook_id).raw)
+    except (NotFoundError, ValueError) as error:  # the others are printed all the same
+        _complain(f"{hook_id}: {error}")
+        return 1
+    return 0
 
 
 def _do_list(args: argparse.Namespace) -> None:
@@ -4507,18 +4509,14 @@ def _do_delete(args: argparse.Namespace) -> None:
 
 
 def _do_bulk(action: str, args: argparse.Namespace) -> None:
-    chosen = {name: value for name, value in vars(args).items() if value is not None}
-    ids = chosen.pop("ids")
-    if bool(ids) == bool(chosen) or (
-        chosen and not {"start_time", "end_time", "limit"} <= {*chosen}
-    ):
+    span = {name: value for name, value in vars(args).items() if value is not None}
+    ids = span.pop("ids")
+    if bool(ids) == bool(span) or (span and not {"start_time", "end_time", "limit"} <= span.keys()):
         raise ValueError("pass either ids, or all of --from, --to and --limit")
     with Posthook() as client:
-        if ids:
-            result = getattr(client.hooks.bulk, action)(ids)
-        else:
-            result = getattr(client.hooks.bulk, f"{action}_by_filter")(**chosen)
-        _print({"affected": result.affected})
+        bulk = client.hooks.bulk
+        result = getattr(bulk, action)(ids) if ids else getattr(bulk, f"{action}_by_filter")(**span)
+    _print({"affected": result.affected})
 
 
 def _do_callback(send: Callable[[str, object], CallbackResult], args: argparse.Namespace) -> int:
@@ -4528,29 +4526,25 @@ def _do_callback(send: Callable[[str, object], CallbackResult], args: argparse.N
 
 
 def _do_deliver(args: argparse.Namespace) -> int:
-    from urllib.request import Request
-    from uuid import uuid4
+    from urllib.parse import urlsplit
 
-    signatures, hook_id = create_signatures(), str(uuid4())
-    request = Request(args.url, method="POST")
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    payload = {"id": hook_id, "path": request.selector or "/", "postAt": now, "postedAt": now}
-    data = {} if args.data is None else _json_argument(args.data)
-    body = json.dumps({**payload, "data": data, "createdAt": now, "updatedAt": now}).encode()
-    headers = {"Content-Type": "application/json", "User-Agent": "Posthook/1.0"}
-    for name, value in {**headers, **signatures.sign(body, hook_id=hook_id)}.items():
-        request.add_header(name, value)
-    request.data = body
-    with contextlib.closing(build_opener()) as opener:
-        answer = opener.open(request, timeout=10)  # seconds; the service's limit for an attempt
-        _print(
-            {
-                "id": hook_id,
-                "status": answer.status,
-                "body": answer.read().decode("utf-8", "replace"),
-            }
-        )
-    return 0 if 200 <= answer.status <= 299 else 1
+    keys = _signing_keys()
+    if not keys:
+        raise ValueError("no signing key: set POSTHOOK_SIGNING_KEY")
+    parts = urlsplit(args.url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    path = parts._replace(scheme="", netloc="", path=parts.path or "/", fragment="").geturl()
+    data, now = _json_argument(args.data), datetime.now(timezone.utc)
+    # A LocalPosthook of its own knows what a delivery looks like.
+    with LocalPosthook(origin, signing_key=keys[0]) as server:
+        with Posthook(server.api_key, base_url=server.url) as client:
+            client.hooks.schedule(path, post_at=now, data=data)
+        server.advance(0)
+        attempt = server.deliveries[0]
+    if attempt.status_code is None:
+        raise PosthookError(attempt.error)
+    _print({"id": attempt.hook_id, "status": attempt.status_code})
+    return 1 if attempt.error else 0
 
 
 def _do_local(args: argparse.Namespace) -> int:
@@ -4584,112 +4578,74 @@ def _do_local(args: argparse.Namespace) -> int:
 
 
 # The table: what runs a command, its summary, its arguments (of "a|b" exactly one is given), and
-# an example. An argument's name is its place in what argparse parses, as the API calls it.
+# an example of them. Below, what argparse is told about each argument.
 
+_ID = "e5405623-2c1c-460e-9737-c884f7f59035"
+_CHOSEN = (
+    "ids --from --to --limit --endpoint-key --sequence-id",
+    "--from 2030-02-01T00:00:00Z --to 2030-02-02T00:00:00Z --limit 500",
+)
 _COMMANDS: dict[str, tuple[Callable[[Any], int | None], str, str, str]] = {
-    "demo": (
-        lambda _: _do_demo(),
-        "show everything at work, with no account and no network",
-        "",
-        "",
-    ),
+    "demo": (lambda args: _do_demo(), "see everything at work, without account or network", "", ""),
     "local": (
         _do_local,
-        "run a Posthook on this machine until Ctrl-C",
+        "run a Posthook on this machine, until Ctrl-C",
         "--port --forward --async-hooks",
         "--port 4100 --forward http://127.0.0.1:8000",
     ),
     "schedule": (
         _do_schedule,
-        "schedule a hook and print it",
+        "schedule a hook",
         "path --in|--at|--at-local --timezone --data --retry-override",
         """/remind --in 5m --data '{"user": 1}'""",
     ),
-    "get": (_do_get, "print hooks", "id", "e5405623-2c1c-460e-9737-c884f7f59035"),
-    "list": (
-        _do_list,
-        "print a page of hooks, or every one",
-        "--status --limit --all",
-        "--status failed --all",
-    ),
-    "delete": (
-        _do_delete,
-        "cancel waiting hooks, remove finished ones",
-        "id",
-        "e5405623-2c1c-460e-9737-c884f7f59035",
-    ),
-    **{
-        action: (
-            functools.partial(_do_bulk, action),
-            summary,
-            "ids --from --to --limit --endpoint-key --sequence-id",
-            "--from 2026-02-01T00:00:00Z --to 2026-02-02T00:00:00Z --limit 500",
-        )
-        for action, summary in {
-            "retry": "deliver failed hooks again",
-            "replay": "deliver copies of completed hooks",
-            "cancel": "cancel waiting hooks",
-        }.items()
-    },
-    **{
-        name: (
-            functools.partial(_do_callback, send),
-            summary,
-            "url --body",
-            f'"$POSTHOOK_{name.upper()}_URL"',
-        )
-        for name, send, summary in (
-            ("ack", ack, "report that an async hook is done"),
-            ("nack", nack, "report that an async hook failed"),
-        )
-    },
+    "get": (_do_get, "show hooks", "id", _ID),
+    "list": (_do_list, "show a page of hooks, or all", "--status --limit --all", "--all"),
+    "delete": (_do_delete, "cancel a waiting hook, forget a finished one", "id", _ID),
+    "retry": (functools.partial(_do_bulk, "retry"), "deliver failed hooks again", *_CHOSEN),
+    "replay": (functools.partial(_do_bulk, "replay"), "deliver completed hooks anew", *_CHOSEN),
+    "cancel": (functools.partial(_do_bulk, "cancel"), "cancel waiting hooks", *_CHOSEN),
+    "ack": (functools.partial(_do_callback, ack), "say a hook is done", "url --body", '"$URL"'),
+    "nack": (functools.partial(_do_callback, nack), "say it failed", "url --body", '"$URL"'),
     "deliver": (
         _do_deliver,
-        "send a signed delivery to your own endpoint",
+        "deliver to a URL of yours",
         "url --data",
-        """http://127.0.0.1:8000/remind --data '{"user": 1}'""",
+        "http://127.0.0.1:8000/remind",
     ),
 }
 
-_TIME = {"metavar": "TIME"}
-_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "path": {"metavar": "PATH", "help": "where under the project's domain it is delivered"},
-    "id": {"metavar": "ID", "nargs": "+", "help": "ids of hooks"},
-    "ids": {"metavar": "ID", "nargs": "*", "help": "ids of hooks, at most 1000"},
-    "url": {"metavar": "URL", "help": "http or https URL"},
-    "--in": {"metavar": "DURATION", "dest": "post_in", "help": "from now: 90s, 5m, 1d2h30m"},
-    "--at": {"metavar": "TIME", "dest": "post_at", "help": "such as 2030-03-01T09:00:00Z"},
-    "--at-local": {
-        "metavar": "TIME",
-        "dest": "post_at_local",
-        "help": "wall time in --timezone: 2030-03-01T09:00:00",
-    },
-    "--timezone": {"metavar": "ZONE", "help": "for --at-local, such as America/New_York"},
-    "--data": {"metavar": "JSON", "help": "the payload; @FILE reads a file, - reads stdin"},
-    "--retry-override": {
-        "metavar": "JSON",
-        "help": 'such as {"minRetries": 3, "delaySecs": 10, "strategy": "fixed"}',
-    },
-    "--status": {"help": "pending, retry, completed or failed"},
-    "--limit": {
-        "metavar": "N",
-        "type": int,
-        "help": "hooks at most, or a page with --all: 1 to 1000",
-    },
-    "--all": {"action": "store_true", "help": "every hook, fetched page by page"},
-    "--from": {"metavar": "TIME", "dest": "start_time", "help": "hooks due at this time or later"},
-    "--to": {"metavar": "TIME", "dest": "end_time", "help": "and before this one"},
-    "--endpoint-key": {"metavar": "PATH", "help": "only hooks of this path"},
-    "--sequence-id": {"metavar": "ID", "help": "only hooks of this sequence"},
-    "--body": {"metavar": "JSON", "help": "what to tell Posthook"},
-    "--port": {"metavar": "N", "type": int, "default": 0, "help": "a free one, if not given"},
-    "--forward": {"metavar": "URL", "dest": "forward_to", "help": "where deliveries are sent"},
+
+def _option(metavar: str, help: str, **more: Any) -> dict[str, Any]:
+    return {"metavar": metavar, "help": help, **more}
+
+
+_ARGUMENTS = {
+    "path": _option("PATH", "where it is delivered, under the project's domain"),
+    "id": _option("ID", "ids of hooks", nargs="+"),
+    "ids": _option("ID", "ids of hooks, at most 1000", nargs="*"),
+    "url": _option("URL", "an http or https URL"),
+    "--in": _option("DURATION", "from now: 90s, 5m, 1d2h30m", dest="post_in"),
+    "--at": _option("TIME", "such as 2030-03-01T09:00:00Z", dest="post_at"),
+    "--at-local": _option("TIME", "such as 2030-03-01T09:00:00", dest="post_at_local"),
+    "--timezone": _option("ZONE", "of --at-local, such as America/New_York"),
+    "--data": _option("JSON", "the payload; @FILE reads a file, - reads stdin"),
+    "--retry-override": _option("JSON", '{"minRetries": 3, "delaySecs": 10, "strategy": "fixed"}'),
+    "--status": _option("STATUS", "only those pending, in retry, completed or failed"),
+    "--limit": _option("N", "hooks at most, 1 to 1000", type=int),
+    "--all": {"action": "store_true", "help": "every hook; --limit is the size of a page"},
+    "--from": _option("TIME", "hooks due from then on", dest="start_time"),
+    "--to": _option("TIME", "and before this", dest="end_time"),
+    "--endpoint-key": _option("PATH", "only those of this path"),
+    "--sequence-id": _option("ID", "only those of this sequence"),
+    "--body": _option("JSON", "what Posthook is told with it"),
+    "--port": _option("N", "of 127.0.0.1; a free one if not given", type=int, default=0),
+    "--forward": _option("URL", "where hooks are delivered, path appended", dest="forward_to"),
     "--async-hooks": {
         "action": "store_true",
-        "help": "send ack and nack URLs, take 202 as 'later'",
+        "help": "send ack and nack URLs; 202 is not done yet",
     },
 }
-
 _PROGRAM = "python posthook.py"
 
 
@@ -4701,7 +4657,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         prog=f"{_PROGRAM} {name}",
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=f"example: {_PROGRAM} {name} {example}".rstrip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,  # the example stays one line
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
         allow_abbrev=False,
         add_help=False,
     )
@@ -4710,22 +4666,20 @@ def _parser(name: str) -> argparse.ArgumentParser:
         group = parser.add_mutually_exclusive_group(required=True) if len(names) > 1 else parser
         for argument in names:
             group.add_argument(argument, **_ARGUMENTS[argument])
-    parser.add_argument(
-        "-h", "--help", action="store_true", default=argparse.SUPPRESS, help="show this"
-    )
+    parser.add_argument("-h", "--help", action="help", help="show this")
     parser.error = _reject  # type: ignore[method-assign]
     return parser
 
 
 def _overview() -> str:
-    rows = "\n".join(f"  {name:10}{summary}" for name, (_, summary, *_) in _COMMANDS.items())
+    summaries = "\n".join(f"  {name:10}{summary}" for name, (_, summary, *_) in _COMMANDS.items())
     return f"""usage: {_PROGRAM} COMMAND [ARGUMENTS]
 
 commands:
-{rows}
+{summaries}
 
-`{_PROGRAM} COMMAND --help` tells more, --version the version. The project's keys are read from
-POSTHOOK_API_KEY and POSTHOOK_SIGNING_KEY, another API's URL from POSTHOOK_BASE_URL."""
+`{_PROGRAM} COMMAND --help` tells more, `--version` the version. Keys and URL are read from
+POSTHOOK_API_KEY, POSTHOOK_SIGNING_KEY and POSTHOOK_BASE_URL."""
 
 
 def _reject(message: str) -> NoReturn:
@@ -4738,35 +4692,35 @@ def _json_argument(text: str | None) -> object:
     if text is None:
         return None
     try:
+        if text == "-" and sys.stdin is None:
+            raise ValueError("stdin is closed")
         if text == "-":
             text = sys.stdin.buffer.read().decode()
         elif text.startswith("@"):
             with open(text[1:], "rb") as file:
                 text = file.read().decode()
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError, AttributeError) as error:  # AttributeError: no stdin
+        return json.loads(text, parse_constant=_reject)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"the JSON cannot be read: {error}") from None
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
 def _print(result: object) -> None:
-    """Print a result as a line of JSON, in ASCII whatever the terminal knows."""
-    print(json.dumps(result, allow_nan=False))
+    print(json.dumps(result))  # ASCII, whatever the terminal knows
+
+
+def _signing_keys() -> list[str]:
+    return os.environ.get("POSTHOOK_SIGNING_KEY", "").replace(",", " ").split()
 
 
 def _complain(message: object) -> None:
-    """Print a message to stderr, one line, without the environment's keys if they are in it."""
-    text, environment = str(message), os.environ.get
-    keys = environment("POSTHOOK_SIGNING_KEY", "").replace(",", " ").split()
-    keys.append(environment("POSTHOOK_API_KEY", "").strip())
+    """Print a message to stderr, in one line, without the environment's keys."""
+    text = str(message)
+    keys = [os.environ.get("POSTHOOK_API_KEY", "").strip(), *_signing_keys()]
     for key in sorted(keys, key=len, reverse=True):
-        if len(key) >= 4:  # shorter ones are no secrets, and parts of words
+        if len(key) >= 4:  # a shorter one is no secret, and part of words
             text = text.replace(key, "...")
-    text = " ".join(text[:1000].split())
-    _tell("posthook: " + "".join(c if c.isprintable() else "?" for c in text))
+    line = " ".join(text[:1000].split())
+    _tell("posthook: " + "".join(c if c.isprintable() else "?" for c in line))
 
 
 def _tell(text: str) -> None:
@@ -4780,124 +4734,114 @@ def _settle(stream: Any) -> None:
     try:
         if stream is not None:
             stream.flush()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: it is closed
         with contextlib.suppress(OSError):  # it has no file descriptor
             descriptor, null = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, descriptor)
             os.close(null)
 
 
-# The demo: what it prints as a call is the call that it makes, what it prints below came back.
+# The demo. The calls that it prints are those that it makes.
 
 
 def _do_demo() -> None:
-    signatures = create_signatures("ph_sk_demo")
-    arrived: list[tuple[Delivery, Message]] = []  # each delivery that holds, and its headers
-
-    def app(body: bytes, headers: Message) -> int:
-        """What a user writes: verify, then work. The first report fails, an import takes long."""
-        delivery = signatures.parse_delivery(body, headers)
-        is_retry = any(delivery.hook_id == earlier.hook_id for earlier, _ in arrived)
-        arrived.append((delivery, headers))
-        if delivery.path == "/report" and not is_retry:
-            return 500
-        return 202 if delivery.path == "/import" else 200
-
-    with contextlib.ExitStack() as stack:
-        url = stack.enter_context(_receiver(app))
-        local = LocalPosthook(url, signing_key="ph_sk_demo", async_hooks=True)
-        server = stack.enter_context(local)
-        client = stack.enter_context(Posthook(server.api_key, base_url=server.url))
-        call = functools.partial(_call_aloud, {"client": client, "server": server})
-
-        print(f"A Posthook runs at {server.url}, and delivers to your app at {url}.")
-        print("Nothing leaves this machine, and its clock can be moved.")
-        print("\nSchedule a webhook: in a while, at a time, or at a local time.\n")
-        now = datetime.now(timezone.utc)
-        tomorrow, later = (f"{now + timedelta(days=days):%Y-%m-%d}" for days in (1, 2))
-        schedule = functools.partial(call, "client.hooks.schedule")
-        schedule("/import", post_in="1h", data={"rows": 3})
-        schedule("/report", post_at=f"{tomorrow}T09:00:00Z", data={"user": "ada"})
-        schedule("/lunch", post_at_local=f"{later}T12:30:00", timezone="America/New_York")
-
-        print(
-            "\nAn hour later the first is due. Your app verifies it, and answers 202: not done yet.\n"
-        )
-        call("server.advance", "1h")
-        _print_attempts(server, arrived, 0)
-        delivery, headers = arrived[0]
-        print("\nWhen the import is done, it says so.\n")
-        print(f">>> posthook.ack(delivery.ack_url)\n    {ack(delivery.ack_url)}")
-        call("client.hooks.get", delivery.hook_id)
-
-        print(
-            "\nThe next days: your app fails once, and gets the report again ten seconds later.\n"
-        )
-        call("server.advance", "3d")
-        _print_attempts(server, arrived, 1)
-
-        print("\nA delivery that somebody has changed does not get in.\n")
-        print(">>> signatures.parse_delivery(delivery.body.replace(b'3', b'4'), headers)")
-        try:
-            signatures.parse_delivery(delivery.body.replace(b"3", b"4"), headers)
-        except SignatureVerificationError as error:
-            _print_error(error)
-    print(
-        f"\nNext: `{_PROGRAM} local` runs such a Posthook for your own app, `--help` tells the rest."
-    )
-
-
-def _call_aloud(owners: dict[str, object], name: str, *args: object, **options: object) -> None:
-    """Make a call, print it as a line of Python, and below it the hook or error that it gives."""
-    given = [*map(repr, args), *(f"{key}={value!r}" for key, value in options.items())]
-    print(f">>> {name}({', '.join(given)})")
-    owner, *attributes = name.split(".")
-    try:
-        hook = functools.reduce(getattr, attributes, owners[owner])(*args, **options)
-    except PosthookError as error:  # a local time, without a database of time zones
-        _print_error(error)
-    else:
-        if hook is not None:
-            print(f"    hook {hook.id}: {hook.status}, due {hook.post_at:%Y-%m-%d %H:%M:%S} UTC")
-
-
-def _print_attempts(
-    server: LocalPosthook, arrived: list[tuple[Delivery, Message]], start: int
-) -> None:
-    for attempt, (delivery, _) in list(zip(server.deliveries, arrived))[start:]:
-        print(
-            f"    {attempt.posted_at:%Y-%m-%d %H:%M:%S} UTC, attempt {attempt.attempt}: POST "
-            f"{delivery.path} {json.dumps(delivery.data)}, verified, answered {attempt.status_code}"
-        )
-
-
-def _print_error(error: PosthookError) -> None:
-    print(f"    {type(error).__name__}: {error}")
-
-
-@contextlib.contextmanager
-def _receiver(app: Callable[[bytes, Message], int]) -> Iterator[str]:
-    """The app's web server, on a free port of 127.0.0.1: yields its URL."""
     from http.server import BaseHTTPRequestHandler
     from socketserver import TCPServer
 
-    class Receiver(BaseHTTPRequestHandler):
+    signatures = create_signatures("ph_sk_demo")
+    answers = {"/import": [202], "/report": [500, 200], "/lunch": [200]}
+    news: list[str] = []  # what other threads have to tell
+    seen: list[tuple[Delivery, Message]] = []
+
+    class App(BaseHTTPRequestHandler):
+        """What a user writes: verify, then work, or have it done and say so later."""
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(app(body, self.headers))
+            delivery = signatures.parse_delivery(body, self.headers)
+            status = answers[delivery.path].pop(0)
+            when = f"{delivery.posted_at:%Y-%m-%d %H:%M:%S} UTC"
+            news.append(
+                f"{when}: {delivery.path} {delivery.data} is verified, the app says {status}"
+            )
+            seen.append((delivery, self.headers))
+            self.send_response(status)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
             """Nothing on stderr."""
 
-    with TCPServer(("127.0.0.1", 0), Receiver) as server:  # HTTPServer would look up names
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    with contextlib.ExitStack() as stack:
+        app = stack.enter_context(TCPServer(("127.0.0.1", 0), App))
+        thread = threading.Thread(target=app.serve_forever, args=(0.01,), daemon=True)
         thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+        stack.callback(thread.join)
+        stack.callback(app.shutdown)
+        url = f"http://127.0.0.1:{app.server_address[1]}"
+        local = LocalPosthook(url, signing_key="ph_sk_demo", async_hooks=True)
+        local.observer = news.append
+        server = stack.enter_context(local)
+        client = stack.enter_context(Posthook(server.api_key, base_url=server.url))
+        print(f"A Posthook runs at {server.url}, and delivers to an app at {url}.")
+        print("Nothing leaves this machine, and its clock can be moved.")
+        objects = {"client": client, "server": server, "signatures": signatures}
+        objects["posthook"] = sys.modules[__name__]
+        _tell_story(functools.partial(_do_aloud, objects, news), seen)
+
+
+def _tell_story(do: Callable[..., None], seen: list[tuple[Delivery, Message]]) -> None:
+    days = [datetime.now(timezone.utc) + timedelta(days=n) for n in (1, 2)]
+    tomorrow, later = (f"{day:%Y-%m-%d}" for day in days)
+
+    print("\nSchedule webhooks: in a while, at a time, at a local time.\n")
+    do("client.hooks.schedule", "/import", post_in="1h", data={"rows": 3})
+    do("client.hooks.schedule", "/report", post_at=f"{tomorrow}T09:00:00Z", data={"user": "ada"})
+    do("client.hooks.schedule", "/lunch", post_at_local=f"{later}T12:30:00", timezone="Asia/Tokyo")
+
+    print(
+        "\nAn hour later the first is due. It comes signed, and the app says 202: not done yet.\n"
+    )
+    do("server.advance", "1h")
+    delivery, headers = seen[0]
+    print(f"    Posthook-Signature: {headers['Posthook-Signature']}")
+
+    print("\nWhen the work is done, the app says so.\n")
+    do("posthook.ack", delivery.ack_url, shown="delivery.ack_url")
+    do("client.hooks.get", delivery.hook_id)
+
+    print("\nThe next days. The app fails once, and gets the report again ten seconds later.\n")
+    do("server.advance", "3d")
+    do("client.hooks.list", status="completed")
+
+    print("\nWhat somebody has changed on the way does not get in.\n")
+    forged = delivery.body.replace(b"3", b"4")
+    shown = "delivery.body.replace(b'3', b'4'), headers"
+    do("signatures.parse_delivery", forged, headers, shown=shown)
+    print(f"\nNext: `{_PROGRAM} local --forward URL` is such a Posthook for your own app.")
+
+
+def _do_aloud(
+    objects: dict[str, Any],
+    news: list[str],
+    name: str,
+    *args: object,
+    shown: str | None = None,
+    **options: object,
+) -> None:
+    """Make a call, print it as a line of Python, and below it what happens and what it gives."""
+    given = [*map(repr, args), *(f"{key}={value!r}" for key, value in options.items())]
+    print(f">>> {name}({shown or ', '.join(given)})")
+    owner, *attributes = name.split(".")
+    try:
+        result = functools.reduce(getattr, attributes, objects[owner])(*args, **options)
+    except PosthookError as error:  # such as a local time, on a machine without time zones
+        result = f"{type(error).__name__}: {error}"
+    for line in [*news, *(result if isinstance(result, Page) else [result])]:
+        if isinstance(line, Hook):
+            line = f"hook {line.id}: {line.status}, due {line.post_at:%Y-%m-%d %H:%M:%S} UTC"
+        if line is not None:
+            print(f"    {line}")
+    news.clear()
 
 
 if __name__ == "__main__":
