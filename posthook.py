@@ -3323,13 +3323,12 @@ def _without_token(text: str, url: str) -> str:
 # ==================================================================================================
 
 import bisect  # noqa: E402 - imported below the line, so that it goes with what needs it
-import contextlib  # noqa: E402
 import heapq  # noqa: E402
 import threading  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from urllib.request import OpenerDirector
+    from urllib.request import OpenerDirector, Request
 
     _Answer = tuple[int, dict[str, Any], Mapping[str, str]]  # status, JSON body, headers
 
@@ -3339,6 +3338,7 @@ _ATTEMPT_SECONDS = 10.0  # the service's limit for an attempt; real seconds, wha
 _PARALLEL = 16  # attempts that run at once
 _LONGEST_WAIT = 60.0  # seconds; by then a wall clock that was set, or a laptop's sleep, is noticed
 _CLOCK_END = datetime(9000, 1, 1, tzinfo=_UTC)  # so that no delay ends beyond datetime.max
+_CALLBACKS = "/v1/callbacks/"
 
 
 class LocalPosthook:
@@ -3366,9 +3366,9 @@ class LocalPosthook:
         quota: hooks that may be scheduled in a calendar month.
 
     Attributes:
-        url: the API's base URL while in the ``with`` block, and after it.
-        observer: None, or a function that is called with a line of ASCII text after each API call
-            and each attempt, from several threads. The lines hold no key and no callback token.
+        url: the API's base URL, from the start of the ``with`` block on.
+        observer: None, or a function that gets a line of ASCII text after each API call and each
+            attempt, from several threads. The lines hold no key and no callback token.
     """
 
     def __init__(
@@ -3382,25 +3382,18 @@ class LocalPosthook:
         quota: int = 1_000_000,
     ) -> None:
         from queue import SimpleQueue
-        from random import random
 
-        self._signatures = SignaturesService(signing_key)
-        self._forward_to = None if forward_to is None else _check_url(forward_to)
-        self._port = _check_count("port", port, 65_535)
-        self.api_key = _check_key("api_key", api_key)
-        self.signing_key = _check_key("signing_key", signing_key)
-        self._project = _Project(
-            quota=_check_count("quota", quota, sys.maxsize),
-            async_hooks=bool(async_hooks),
-            domain=self._forward_to and self._forward_to.split("/")[2],
-            random=random,
-        )
-        self.url = ""
+        _check_arguments(forward_to, port, quota, api_key, signing_key)
+        self.url, self.api_key, self.signing_key = "", api_key, signing_key
         self.observer: Callable[[str], object] | None = None
+        self._forward_to, self._port = forward_to, port
+        self._signatures = SignaturesService(signing_key)
+        domain = forward_to and forward_to.split("/")[2]
         # One lock guards the project, the clock and what follows. Nobody holds it during I/O.
         self._changed = threading.Condition()
+        self._project = _Project(quota, bool(async_hooks), domain)
         self._offset = timedelta(0)  # the clock is real time plus this
-        self._goal: tuple[datetime, timedelta] | None = None  # where advance() ends: clock, offset
+        self._goal: tuple[datetime, timedelta] | None = None  # advance() wants this clock, offset
         self._moment: datetime | None = None  # the due time of the attempts under way
         self._busy = 0  # attempts under way
         self._state = "new"  # then "running", then "closed"
@@ -3410,7 +3403,7 @@ class LocalPosthook:
     def hooks(self) -> list[Hook]:
         """The hooks that exist now, finished ones included, in the order they were scheduled."""
         with self._changed:
-            found = [hook.to_dict() for hook in self._project.hooks.values()]
+            found = [dict(hook) for hook in self._project.hooks.values()]
         return [Hook.from_dict(hook) for hook in found]
 
     @property
@@ -3439,15 +3432,14 @@ class LocalPosthook:
         """
         step = _check_step(duration)
         with self._changed:
-            while self._state == "running" and self._goal is not None:
-                self._changed.wait()  # for another thread's advance()
-            now = self._now()
-            if step > _CLOCK_END - now:
-                raise ValueError("the clock ends with the year 8999")
-            self._goal = goal = now + step, self._offset + step
-            self._changed.notify_all()
-            while self._state == "running" and self._goal is goal:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._goal is None)  # another thread's advance()
+            if self._state == "running":
+                now = self._now()
+                if step > _CLOCK_END - now:
+                    raise ValueError("the clock ends with the year 8999")
+                self._goal = goal = now + step, self._offset + step
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._goal is not goal)
             if self._state != "running":
                 raise PosthookError("LocalPosthook runs only inside its `with` block")
 
@@ -3459,14 +3451,12 @@ class LocalPosthook:
         self._opener: OpenerDirector = build_opener(proxy="", max_connections=_PARALLEL)
         self._state = "running"
         work = [self._keep_time] + [self._make_attempts] * _PARALLEL
-        self._threads = [threading.Thread(target=target, daemon=True) for target in work]
-        for thread in self._threads:
-            thread.start()
+        self._threads = [_thread(target) for target in work]
         return self
 
     def __exit__(self, *_exception: object) -> None:
         with self._changed:
-            self._state = "closed"
+            self._state, self._goal = "closed", None
             self._changed.notify_all()
         self._http.stop()
         for _ in range(_PARALLEL):
@@ -3486,88 +3476,81 @@ class LocalPosthook:
         return datetime.now(_UTC) + self._offset
 
     def _keep_time(self) -> None:
-        """Start what is due, when it is due. The only thread that starts attempts or moves on."""
+        """Start what is due, when it is due. No other thread starts attempts or moves the clock."""
         with self._changed:
             while self._state == "running":
-                if not self._step():
-                    self._changed.wait(self._pause())
+                pause = self._step()
+                if pause != 0:
+                    self._changed.wait(pause)
 
-    def _pause(self) -> float | None:
-        """Seconds until something is due; None: until an attempt has ended, or a call has come."""
-        due = self._project.due()
-        if due is None or self._busy == _PARALLEL or self._goal is not None:
-            return None
-        return min(max((due - self._now()).total_seconds(), 0), _LONGEST_WAIT)
-
-    def _step(self) -> bool:
-        """Start the next thing if it may start now; False if it has to wait."""
+    def _step(self) -> float | None:
+        """Do the next thing: 0. Else seconds until it is due, or None: until something changes."""
         due = self._project.due()
         if self._goal is not None:
             if self._busy and due != self._moment:
-                return False  # attempts of different due times do not overlap
-            moment, offset = self._goal
-            if due is None or due > moment:
+                return None  # attempts of different due times do not overlap
+            goal, offset = self._goal
+            if due is None or due > goal:
                 self._offset, self._goal = offset, None
                 self._changed.notify_all()
-                return True
+                return 0
             self._offset += max(due - self._now(), timedelta(0))
-        if due is None or self._busy == _PARALLEL or due > self._now():
-            return False
-        self._moment = due
-        hook = self._project.begin(self._now())
+        if due is None or self._busy == _PARALLEL:
+            return None
+        if due > self._now():
+            return min((due - self._now()).total_seconds(), _LONGEST_WAIT)
+        hook, self._moment = self._project.begin(self._now()), due
         if hook is not None:
             self._busy += 1
             self._started.put(hook)
-        return True
+        return 0
 
     # The attempts, and the threads that make them.
 
     def _make_attempts(self) -> None:
         """Make one started attempt after the other, and tell the project how each ended."""
         for hook in iter(self._started.get, None):
-            attempt, wait = self._attempt(hook)
-            self._tell(f"delivery {attempt.path} #{attempt.attempt}: {attempt.outcome}")
+            start = time.perf_counter()
+            status, error, wait = self._attempt(hook)
+            seconds = round(time.perf_counter() - start, 6)
+            outcome = f"{error or status or 'recorded'} ({seconds:.3f} s)"
+            self._tell(f"delivery {_on_the_wire(hook['path'])} #{hook.begun}: {outcome}")
             with self._changed:
                 self._busy -= 1
-                self._project.end(hook, attempt, wait, self._now())
+                self._project.end(hook, hook.record(status, error, seconds), wait, self._now())
                 self._changed.notify_all()
 
-    def _attempt(self, hook: _LocalHook) -> tuple[_Attempt, float]:
-        """POST the hook. Also returns the seconds that a 202 leaves until its callback is due."""
-        body = _encode(hook.payload())
-        start = time.perf_counter()
-        status, error, wait = None, "", _CALLBACK_SECONDS
-        if self._forward_to is not None:
-            try:
-                status, wait = self._post(hook, self._forward_to, body)
-                error = "" if 200 <= status <= 299 else f"HTTP {status}"
-            except PosthookTimeoutError:
-                error = f"timed out after {_ATTEMPT_SECONDS:g} s"
-            except Exception as failure:  # whatever happens, the attempt ends
-                error = str(failure) or type(failure).__name__
-        seconds = round(time.perf_counter() - start, 6)
-        return hook.attempt(status, error, seconds), wait
+    def _attempt(self, hook: _LocalHook) -> tuple[int | None, str, float]:
+        """POST a hook: status, error, and for a 202 the seconds until the callback is due."""
+        try:
+            if self._forward_to is None:
+                return None, "", 0
+            request = self._request(hook, self._forward_to)
+            with self._opener.open(request, timeout=_ATTEMPT_SECONDS) as answer:
+                answer.read()
+                wait = _callback_seconds(answer.headers.get("Posthook-Async-Timeout"))
+                error = "" if 200 <= answer.status <= 299 else f"HTTP {answer.status}"
+                return answer.status, error, wait
+        except PosthookTimeoutError:
+            return None, f"timed out after {_ATTEMPT_SECONDS:g} s", 0
+        except Exception as failure:  # whatever happens, the attempt ends
+            return None, str(failure) or type(failure).__name__, 0
 
-    def _post(self, hook: _LocalHook, base: str, body: bytes) -> tuple[int, float]:
+    def _request(self, hook: _LocalHook, base: str) -> Request:
         from urllib.request import Request
 
-        if not hook.path.startswith("/"):  # it would become a part of the host's name
+        if not hook["path"].startswith("/"):  # it would become a part of the host's name
             raise ValueError("the path does not begin with /")
+        body, key = _encode(hook.payload()), self.signing_key.strip().encode()
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Posthook/1.0",
-            "X-Ph-Signature": hmac.new(
-                self.signing_key.strip().encode(), body, hashlib.sha256
-            ).hexdigest(),
-            **self._signatures.sign(body, hook_id=hook.id),
+            "X-Ph-Signature": hmac.new(key, body, hashlib.sha256).hexdigest(),
+            **self._signatures.sign(body, hook_id=hook["id"]),
             **self._project.callback_headers(hook, self.url),
         }
-        request = Request(base + _on_the_wire(hook.path), body, headers, method="POST")
-        with self._opener.open(request, timeout=_ATTEMPT_SECONDS) as response:
-            response.read()
-            return response.status, _callback_seconds(
-                response.headers.get("Posthook-Async-Timeout")
-            )
+        url = base.removesuffix("/") + _on_the_wire(hook["path"])
+        return Request(url, body, headers, method="POST")
 
     # The API's calls, each on its connection's thread.
 
@@ -3575,93 +3558,72 @@ class LocalPosthook:
         """Do what an API call asks for."""
         path, _, query = target.partition("?")
         try:
-            if not path.startswith(_CALLBACKS) and not _same(key, self.api_key.strip()):
+            if key != self.api_key.strip() and not path.startswith(_CALLBACKS):
                 raise AuthenticationError("Invalid API key")
             read, act, names = _route(method, path)
-            wanted = read(query, body)
+            wanted = read and read(query, body)
             with self._changed:
                 answer: _Answer = act(self._project, self._now(), *names, wanted)
                 self._changed.notify_all()
         except PosthookError as error:
             answer = error.status_code or 500, {"error": error.message}, error.headers or {}
         shown = "/".join(path.split("/")[:6])  # a callback's token comes after that
-        self._tell(f"{method} {shown} {answer[0]}")
+        self._tell(f"{method} {_on_the_wire(shown)} {answer[0]}")
         return answer
 
     def _tell(self, line: str) -> None:
-        if self.observer is not None:
-            try:
-                self.observer(_on_the_wire(line, keep=" "))
-            except Exception:  # it must not end a thread that others wait for
-                _log.exception("the observer of a LocalPosthook failed")
+        try:
+            if self.observer is not None:
+                self.observer(line.encode("unicode_escape").decode())
+        except Exception:  # it must not end a thread that others wait for
+            _log.exception("the observer of a LocalPosthook failed")
 
 
-# What the constructor and advance() refuse.
-
-
-def _check_url(url: str) -> str:
+def _check_arguments(url: str | None, port: int, quota: int, *keys: str) -> None:
     from urllib.parse import urlsplit
 
-    if not isinstance(url, str):
-        raise TypeError(f"forward_to is a URL or None, not {type(url).__name__}")
-    parts = urlsplit(url)  # a ValueError for a bad address in brackets, and .port for a bad port
-    plain = parts.port != 0 and "@" not in parts.netloc and _on_the_wire(url) == url
-    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+    if not all(isinstance(text, str) for text in ("" if url is None else url, *keys)):
+        raise TypeError("forward_to, api_key and signing_key are text")
+    if not type(port) is type(quota) is int:
+        raise TypeError("port and quota are whole numbers")
+    if not all(map(str.strip, keys)) or quota < 0 or not 0 <= port <= 65_535:
+        raise ValueError("keys are not empty, quota is not negative, port is 0 to 65535")
+    parts = urlsplit("http://host" if url is None else url)  # raises ValueError too
+    plain = not set("@?#") & set(url or "") and _on_the_wire(url or "") == (url or "")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or not plain:
         raise ValueError("forward_to is an http or https URL such as http://127.0.0.1:8000")
-    if parts.query or parts.fragment:
-        raise ValueError("forward_to has no query or fragment: a hook's path is appended to it")
-    return url[:-1] if url.endswith("/") else url
-
-
-def _check_key(name: str, key: str) -> str:
-    if not isinstance(key, str):
-        raise TypeError(f"{name} is text, not {type(key).__name__}")
-    if not key.strip():
-        raise ValueError(f"{name} is empty")
-    return key
-
-
-def _check_count(name: str, count: int, most: int) -> int:
-    if type(count) is not int:
-        raise TypeError(f"{name} is a whole number, not {type(count).__name__}")
-    if not 0 <= count <= most:
-        raise ValueError(f"{name} is 0 to {most}")
-    return count
 
 
 def _check_step(duration: str | timedelta | float) -> timedelta:
     if isinstance(duration, bool) or not isinstance(duration, (str, timedelta, int, float)):
         raise TypeError('advance() takes "1d2h30m", a timedelta, or seconds')
-    if isinstance(duration, str):
-        duration = _parse_duration(duration)
+    seconds = _parse_duration(duration) if isinstance(duration, str) else duration
     try:
-        step = duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
+        step = seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
     except OverflowError:
-        raise ValueError("advance() would leave the calendar") from None
+        step = timedelta.max  # advance() knows how far the clock goes
     if step < timedelta(0):
         raise ValueError("the clock only goes forward")
     return step
 
 
 # The life of hooks, without clock, thread, lock or socket: `now` is always an argument, an aware
-# datetime in UTC. An attempt's number is the count of attempts begun, so that it never comes twice.
+# datetime in UTC. Attempts are numbered through a hook's whole life, so that no number comes twice.
 #
-#    waiting --due--> in flight --2xx, ack--> ended: completed --bulk replay--> a new hook, waiting
-#       ^                | | '-----202----> open (its callback is awaited) --ack--> completed
-#       |                | '-no 2xx, nack-.   |
-#       |                |                v   v nack, deadline
-#       +----- retries are left ------- failed attempt --none is left--> ended: failed
-#       '----------------------------------- bulk retry -----------------------'
-
-_WAITING, _IN_FLIGHT, _OPEN, _ENDED = "waiting", "in flight", "open", "ended"
+#    waiting --due--> in flight --2xx, ack-------------------------> completed --bulk replay--> new
+#       ^               |   '--202, async hooks--> open --ack-------> completed
+#       |               | no 2xx, nack              | nack, deadline
+#       |               v                           v
+#       +--retries left-+---------------------------'--none left----> failed
+#       '--bulk retry---------------------------------------------------'
 
 _DEFAULT_RETRIES: dict[str, Any] = {  # the example of the service's own documentation
     "minRetries": 5,
     "delaySecs": 10,
     "strategy": STRATEGY_EXPONENTIAL,
-    "backoffFactor": 2.0,
     "maxDelaySecs": 300,
 }
+_CALLBACK_SECONDS = 300.0  # until ack or nack, unless the 202 says otherwise
 
 
 @dataclass(frozen=True, repr=False)
@@ -3677,103 +3639,62 @@ class _Attempt(_Model):
     error: str
     seconds: float
 
-    @property
-    def outcome(self) -> str:
-        """The attempt's end in a few words."""
-        return f"{self.error or self.status_code or 'recorded'} ({self.seconds:.3f} s)"
 
-
-class _LocalHook:
-    """A hook's state."""
+class _LocalHook(dict[str, "Any"]):
+    """A hook: the API's object, and as attributes what the API does not show."""
 
     def __init__(
-        self, order: int, path: str, data: Any, post_at: datetime, override: Any, now: datetime
+        self, number: int, path: str, data: Any, post_at: datetime, override: Any, now: datetime
     ) -> None:
         from uuid import uuid4
 
-        self.id = str(uuid4())
-        self.order = f"{order:015}"  # of creation
-        self.path, self.data, self.override = path, data, override
-        self.post_at = self.try_at = post_at
-        self.created_at = self.updated_at = now
-        self.domain: str | None = None
-        self.status, self.phase = STATUS_PENDING, _WAITING
-        self.wakes = 0  # the one entry of the heap that counts
-        self.begun = self.attempts = self.settled = (
-            0  # attempts begun, ended, ended before a bulk retry
-        )
-        self.result = ""  # of the attempt begun last, "" while it is under way
-        self.posted_at, self.place = now, 0  # when that was, and where it is recorded
-        self.deadline = now  # of its callback, while that is open
-        self.error, self.seconds = "", 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """The API's object."""
-        return {
-            "id": self.id,
-            "path": self.path,
-            "domain": self.domain,
-            "data": self.data,
-            "postAt": _format_time(self.post_at),
-            "status": self.status,
-            "postDurationSeconds": self.seconds,
-            "attempts": self.attempts,
-            "failureError": self.error,
-            "tryAt": _format_time(self.try_at),
-            "wasNotified": False,
-            **({} if self.override is None else {"retryOverride": self.override}),
-            "createdAt": _format_time(self.created_at),
-            "updatedAt": _format_time(self.updated_at),
+        due, created = _format_time(post_at), _format_time(now)
+        super().__init__(id=str(uuid4()), path=path, domain=None, data=data, postAt=due)
+        self.update(status=STATUS_PENDING, postDurationSeconds=0.0, attempts=0, failureError="")
+        self.update(tryAt=due, wasNotified=False, createdAt=created, updatedAt=created)
+        if override is not None:
+            self["retryOverride"] = override
+        self.entry = 0  # the one entry of the heap that counts
+        self.begun = self.forgiven = 0  # attempts begun; those ended before a bulk retry
+        self.posted_at, self.place = now, 0  # of the last attempt begun: when, and where it is kept
+        self.result = ""  # of that: completed, nacked, failed or expired; "" while it is under way
+        self.deadline: datetime | None = None  # of its callback, while that is awaited
+        # What list sorts by. The text makes the order of equal times total, and a cursor exact.
+        self.order = {
+            SORT_BY_POST_AT: (post_at, self["id"]),
+            SORT_BY_CREATED_AT: (now, f"{number:015}"),
         }
 
     def payload(self) -> dict[str, Any]:
         """What is delivered."""
-        return {
-            "id": self.id,
-            "path": self.path,
-            "postAt": _format_time(self.post_at),
-            "postedAt": _format_time(self.posted_at),
-            "data": self.data,
-            "createdAt": _format_time(self.created_at),
-            "updatedAt": _format_time(self.updated_at),
-        }
+        whole = {**self, "postedAt": _format_time(self.posted_at)}
+        names = ("id", "path", "postAt", "postedAt", "data", "createdAt", "updatedAt")
+        return {name: whole[name] for name in names}
 
-    def keys(self) -> dict[str, tuple[datetime, str]]:
-        """What list sorts by. The text makes the order of equal times total, and a cursor exact."""
-        return {
-            SORT_BY_POST_AT: (self.post_at, self.id),
-            SORT_BY_CREATED_AT: (self.created_at, self.order),
-        }
-
-    def attempt(self, status: int | None, error: str, seconds: float) -> _Attempt:
-        """The record of the attempt under way."""
-        return _Attempt(
-            self.id, self.path, self.data, self.begun, self.posted_at, status, error, seconds
-        )
+    def record(self, status: int | None, error: str, seconds: float) -> _Attempt:
+        """The attempt under way, which has just ended."""
+        what = self["id"], self["path"], self["data"], self.begun, self.posted_at
+        return _Attempt(*what, status, error, seconds)
 
 
 class _Project:
     """The hooks of one project. An operation raises a PosthookError to refuse a call."""
 
-    def __init__(
-        self, *, quota: int, async_hooks: bool, domain: str | None, random: Callable[[], float]
-    ) -> None:
+    def __init__(self, quota: int, async_hooks: bool, domain: str | None) -> None:
+        from random import random
+
         self.hooks: dict[str, _LocalHook] = {}
         self.attempts: list[_Attempt | None] = []  # None while under way
-        self._quota, self._async_hooks, self._domain, self._random = (
-            quota,
-            async_hooks,
-            domain,
-            random,
-        )
+        self._quota, self._async_hooks, self._domain = quota, async_hooks, domain
         self._month, self._used = _NO_TIME, 0
-        self._secret = os.urandom(32)
+        self._random, self._secret = random, os.urandom(32)
         self._count = 0  # numbers hooks and the heap's entries
         self._heap: list[tuple[datetime, int, str]] = []  # when, entry, hook's id
-        self._rows: dict[str, list[tuple[Any, ...]]] = {  # sorted (time, text, hook)
+        self._rows: dict[str, list[tuple[Any, ...]]] = {  # sorted: time, text, hook
             SORT_BY_POST_AT: [],
             SORT_BY_CREATED_AT: [],
         }
+        self._found: tuple[Any, list[Any]] = None, []  # filters of the last list call, and its rows
 
     # What happens as time passes.
 
@@ -3781,7 +3702,7 @@ class _Project:
         """When the next thing is due, or None."""
         while self._heap:
             moment, entry, hook_id = self._heap[0]
-            if hook_id in self.hooks and self.hooks[hook_id].wakes == entry:
+            if hook_id in self.hooks and self.hooks[hook_id].entry == entry:
                 return moment
             heapq.heappop(self._heap)  # deleted, or something else has happened to it
         return None
@@ -3789,53 +3710,56 @@ class _Project:
     def begin(self, now: datetime) -> _LocalHook | None:
         """Take up what due() told: the hook whose attempt begins; None if a deadline has passed."""
         hook = self.hooks[heapq.heappop(self._heap)[2]]
-        if hook.phase == _OPEN:
+        if hook.deadline is not None:
             self._settle(hook, "expired", now, "no ack or nack before the callback deadline")
             return None
-        hook.phase, hook.wakes, hook.result = _IN_FLIGHT, 0, ""
-        hook.begun += 1
-        hook.posted_at, hook.place = now, len(self.attempts)
+        hook.begun, hook.result, hook.posted_at = hook.begun + 1, "", now
+        hook.place = len(self.attempts)
         self.attempts.append(None)
         return hook
 
     def end(self, hook: _LocalHook, attempt: _Attempt, wait: float, now: datetime) -> None:
         """Record an attempt that has ended, and decide how the hook goes on."""
         self.attempts[hook.place] = attempt
-        hook.seconds = attempt.seconds
-        if self.hooks.get(hook.id) is not hook:
+        hook["postDurationSeconds"] = attempt.seconds
+        if hook["id"] not in self.hooks:
             return  # deleted meanwhile: the result is dropped
         if hook.result:  # the callback was faster than the answer
             self._settle(hook, hook.result, now)
         elif attempt.error:
             self._settle(hook, "failed", now, attempt.error)
         elif self._async_hooks and attempt.status_code == 202:
-            hook.phase, hook.status, hook.updated_at = _OPEN, STATUS_PENDING, now
+            hook.update(status=STATUS_PENDING, updatedAt=_format_time(now))
             hook.deadline = now + timedelta(seconds=wait)
             self._wake(hook, hook.deadline)
         else:
             self._settle(hook, "completed", now)
 
     def _settle(self, hook: _LocalHook, result: str, now: datetime, error: str = "") -> None:
-        hook.result, hook.updated_at = result, now
-        hook.error = "" if result == "completed" else error or result
-        hook.attempts += 1
-        retries = hook.override or _DEFAULT_RETRIES
-        tries = hook.attempts - hook.settled
-        if result == "completed" or tries > retries["minRetries"]:
-            hook.phase, hook.wakes = _ENDED, 0
-            hook.status = STATUS_COMPLETED if result == "completed" else STATUS_FAILED
+        """Count the attempt begun last as ended: the hook is done, or is tried again."""
+        hook.result, hook.deadline, hook.entry = result, None, 0
+        self._found = None, []
+        hook.update(attempts=hook["attempts"] + 1, updatedAt=_format_time(now))
+        retries = hook.get("retryOverride", _DEFAULT_RETRIES)
+        tries = hook["attempts"] - hook.forgiven
+        if result == "completed":
+            hook.update(status=STATUS_COMPLETED, failureError="")
+        elif tries > retries["minRetries"]:
+            hook.update(status=STATUS_FAILED, failureError=error or result)
         else:
+            hook.update(status=STATUS_RETRY, failureError=error or result)
             delay = _retry_seconds(retries, tries, self._random())
-            self._try(hook, STATUS_RETRY, now + timedelta(seconds=delay))
+            self._try(hook, now + timedelta(seconds=delay))
 
-    def _try(self, hook: _LocalHook, status: str, moment: datetime) -> None:
-        hook.phase, hook.status, hook.try_at = _WAITING, status, moment
+    def _try(self, hook: _LocalHook, moment: datetime) -> None:
+        hook["tryAt"] = _format_time(moment)
         self._wake(hook, moment)
 
     def _wake(self, hook: _LocalHook, moment: datetime) -> None:
         self._count += 1
-        hook.wakes = self._count
-        heapq.heappush(self._heap, (moment, hook.wakes, hook.id))
+        self._found = None, []
+        hook.entry = self._count
+        heapq.heappush(self._heap, (moment, hook.entry, hook["id"]))
 
     # The API's operations: _ROUTES gives them their paths, and reads what `wanted` is.
 
@@ -3843,18 +3767,18 @@ class _Project:
         path, data, moment, override = wanted
         headers = self._use_quota(now)
         post_at = now + moment if isinstance(moment, timedelta) else moment
-        return 201, {"data": self._add(path, data, post_at, override, now).to_dict()}, headers
+        return 201, {"data": dict(self._add(path, data, post_at, override, now))}, headers
 
     def get(self, now: datetime, hook_id: str, wanted: None) -> _Answer:
-        return 200, {"data": self._find(hook_id).to_dict()}, {}
+        return 200, {"data": dict(self._find(hook_id))}, {}
 
     def delete(self, now: datetime, hook_id: str, wanted: None) -> _Answer:
-        self._remove(self._find(hook_id))
+        self._cancel(self._find(hook_id), now)
         return 200, {"data": {}}, {}
 
     def page(self, now: datetime, wanted: dict[str, Any]) -> _Answer:
-        rows, limit, cursor = self._matching(wanted), wanted["limit"], wanted["cursor"]
-        if wanted["descending"]:
+        rows, limit, cursor = self._matching(wanted), wanted["limit"], wanted.get("cursor")
+        if wanted["sortOrder"] == SORT_ORDER_DESC:
             end = bisect.bisect_left(rows, cursor) if cursor else len(rows)
             shown, more = rows[max(end - limit, 0) : end][::-1], end > limit
         else:
@@ -3863,12 +3787,12 @@ class _Project:
         meta: dict[str, Any] = {"totalItems": len(rows)}
         if more:
             meta["cursor"] = f"{_format_time(shown[-1][0])}_{shown[-1][1]}"
-        return 200, {"data": [hook.to_dict() for _, _, hook in shown], "meta": meta}, {}
+        return 200, {"data": [dict(hook) for _, _, hook in shown], "meta": meta}, {}
 
     def bulk(self, now: datetime, action: str, wanted: dict[str, Any]) -> _Answer:
         act, statuses = _BULK[action]
-        hooks = [hook for hook in self._chosen(wanted) if hook.status in statuses]
-        del hooks[wanted["limit"] :]
+        hooks = [hook for hook in self._chosen(wanted) if hook["status"] in statuses]
+        hooks = hooks[: wanted["limit"]]
         for hook in hooks:
             act(self, hook, now)
         return 200, {"data": {"affected": len(hooks)}}, {}
@@ -3876,16 +3800,16 @@ class _Project:
     def callback(
         self, now: datetime, hook_id: str, number: str, verb: str, token: str, wanted: None
     ) -> _Answer:
-        if not _same(token, self._token(hook_id, number, verb)):
+        if token != self._token(hook_id, number, verb):
             raise AuthenticationError("Invalid callback token")
         hook = self._find(hook_id)
         if int(number) != hook.begun:
             raise PosthookError("A newer attempt has started", status_code=409)
-        if hook.result == "expired" or (hook.phase == _OPEN and now >= hook.deadline):
+        if hook.result == "expired" or (hook.deadline and now >= hook.deadline):
             raise PosthookError("The callback deadline has passed", status_code=410)
         if not hook.result:
             hook.result = {"ack": "completed", "nack": "nacked"}[verb]
-            if hook.phase == _OPEN:  # else end() follows
+            if hook.deadline:  # else its answer has not come yet: end() follows
                 self._settle(hook, hook.result, now)
         return 200, {"data": {"status": hook.result}}, {}
 
@@ -3893,12 +3817,12 @@ class _Project:
         """The headers that tell an endpoint where the attempt under way is acked and nacked."""
         if not self._async_hooks:
             return {}
-        attempt = f"{url}{_CALLBACKS}{hook.id}/{hook.begun}"
-        return {
-            f"Posthook-{verb.title()}-URL": f"{attempt}/{verb}/"
-            + self._token(hook.id, str(hook.begun), verb)
+        hook_id, number = hook["id"], str(hook.begun)
+        ack, nack = (
+            f"{url}{_CALLBACKS}{hook_id}/{number}/{verb}/{self._token(hook_id, number, verb)}"
             for verb in ("ack", "nack")
-        }
+        )
+        return {"Posthook-Ack-URL": ack, "Posthook-Nack-URL": nack}
 
     # What the operations are made of.
 
@@ -3911,38 +3835,43 @@ class _Project:
         self, path: str, data: Any, post_at: datetime, override: Any, now: datetime
     ) -> _LocalHook:
         hook = _LocalHook(self._count, path, data, post_at, override, now)
-        hook.domain = self._domain
-        self.hooks[hook.id] = hook
-        self._try(hook, STATUS_PENDING, post_at)
-        for name, key in hook.keys().items():
+        hook["domain"] = self._domain
+        self.hooks[hook["id"]] = hook
+        self._wake(hook, post_at)
+        for name, key in hook.order.items():
             bisect.insort(self._rows[name], (*key, hook))
         return hook
 
-    def _remove(self, hook: _LocalHook) -> None:
-        del self.hooks[hook.id]
-        for name, key in hook.keys().items():
+    def _cancel(self, hook: _LocalHook, now: datetime) -> None:
+        del self.hooks[hook["id"]]
+        self._found = None, []
+        for name, key in hook.order.items():
             del self._rows[name][bisect.bisect_left(self._rows[name], key)]
 
     def _retry(self, hook: _LocalHook, now: datetime) -> None:
-        hook.settled = hook.attempts
-        self._try(hook, STATUS_RETRY, now)
+        hook.forgiven = hook["attempts"]
+        hook["status"] = STATUS_RETRY
+        self._try(hook, now)
 
     def _replay(self, hook: _LocalHook, now: datetime) -> None:
-        self._add(hook.path, hook.data, now, hook.override, now)
-
-    def _cancel(self, hook: _LocalHook, now: datetime) -> None:
-        self._remove(hook)
+        self._add(hook["path"], hook["data"], now, hook.get("retryOverride"), now)
 
     def _matching(self, wanted: dict[str, Any]) -> list[tuple[Any, ...]]:
         """The rows that a list call's filters let through, ascending."""
-        bounds = dict(wanted["bounds"])
-        rows = _between(self._rows[wanted["sortBy"]], *bounds.pop(wanted["sortBy"]))
-        if wanted["status"]:
-            rows = [row for row in rows if row[2].status == wanted["status"]]
-        for name, (after, before) in bounds.items():
-            if after or before:
-                kept = {row[2] for row in _between(self._rows[name], after, before)}
-                rows = [row for row in rows if row[2] in kept]
+        sort = wanted["sortBy"]
+        (other,) = self._rows.keys() - {sort}
+        filters = sort, wanted["status"], other, wanted[other + "After"], wanted[other + "Before"]
+        if self._found[0] != filters:  # else this is the next page, and nothing has changed
+            self._found = filters, self._filter(*filters)
+        return _between(self._found[1], wanted[sort + "After"], wanted[sort + "Before"])
+
+    def _filter(self, sort: str, status: str, other: str, after: Any, before: Any) -> list[Any]:
+        rows = self._rows[sort]
+        if status:
+            rows = [row for row in rows if row[2]["status"] == status]
+        if after or before:
+            kept = {row[2]["id"] for row in _between(self._rows[other], after, before)}
+            rows = [row for row in rows if row[2]["id"] in kept]
         return rows
 
     def _chosen(self, wanted: dict[str, Any]) -> list[_LocalHook]:
@@ -3950,40 +3879,37 @@ class _Project:
         if wanted["hookIDs"] is not None:
             ids = dict.fromkeys(wanted["hookIDs"])
             return [self.hooks[hook_id] for hook_id in ids if hook_id in self.hooks]
-        rows = self._rows[SORT_BY_POST_AT]
+        rows, path = self._rows[SORT_BY_POST_AT], wanted["endpointKey"]
+        if wanted["sequenceID"] is not None:
+            return []  # no hook here is in a sequence
         start, end = (bisect.bisect_left(rows, (wanted[n],)) for n in ("startTime", "endTime"))
-        path, sequence = wanted["endpointKey"], wanted["sequenceID"]
-        # No hook here is in a sequence, so that any sequence has none.
-        return [
-            hook for _, _, hook in rows[start:end] if path in (None, hook.path) and not sequence
-        ]
+        return [hook for _, _, hook in rows[start:end] if path in (None, hook["path"])]
 
     def _use_quota(self, now: datetime) -> dict[str, str]:
         """Count one hook against its calendar month; the headers that tell so."""
         month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         if month != self._month:
             self._month, self._used = month, 0
-        refused = self._used >= self._quota
-        self._used += not refused
-        headers = {
-            "Posthook-HookQuota-Limit": str(self._quota),
-            "Posthook-HookQuota-Usage": str(self._used),
-            "Posthook-HookQuota-Remaining": str(self._quota - self._used),
-            "Posthook-HookQuota-Resets-At": _format_time(
-                (month + timedelta(days=32)).replace(day=1)
-            ),
+        allowed = self._used < self._quota
+        self._used += allowed
+        facts = {
+            "Limit": self._quota,
+            "Usage": self._used,
+            "Remaining": self._quota - self._used,
+            "Resets-At": _format_time((month + timedelta(days=32)).replace(day=1)),
         }
-        if refused:
+        headers = {f"Posthook-HookQuota-{name}": str(fact) for name, fact in facts.items()}
+        if not allowed:
             raise RateLimitError("Rate limit exceeded", headers)
         return headers
 
     def _token(self, hook_id: str, number: str, verb: str) -> str:
-        """What makes a callback URL unguessable: nothing has to be kept for it."""
-        text = f"{hook_id} {number} {verb}"
-        return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()[:40]
+        """What makes a callback URL unguessable: made anew to compare, so that none is kept."""
+        text = f"{hook_id} {number} {verb}".encode()
+        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()[:40]
 
 
-_BULK = {  # what a bulk action does, and to hooks of which status
+_BULK: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {  # what it does, to which status
     "retry": (_Project._retry, (STATUS_FAILED,)),
     "replay": (_Project._replay, (STATUS_COMPLETED,)),
     "cancel": (_Project._cancel, (STATUS_PENDING, STATUS_RETRY)),
@@ -3991,10 +3917,8 @@ _BULK = {  # what a bulk action does, and to hooks of which status
 
 
 def _between(rows: list[Any], after: datetime | None, before: datetime | None) -> list[Any]:
-    """The rows strictly after and before; None sets no bound."""
     start = bisect.bisect_right(rows, (after, "~")) if after else 0  # "~" sorts last
-    end = bisect.bisect_left(rows, (before,)) if before else len(rows)
-    return rows[start:end]
+    return rows[start : bisect.bisect_left(rows, (before,)) if before else len(rows)]
 
 
 def _retry_seconds(retries: dict[str, Any], tries: int, random: float) -> float:
@@ -4004,9 +3928,6 @@ def _retry_seconds(retries: dict[str, Any], tries: int, random: float) -> float:
         factor = retries.get("backoffFactor") or 2.0
         delay = min(delay * factor ** (tries - 1), retries["maxDelaySecs"])
     return delay * (1 + random / 4) if retries.get("jitter") else delay
-
-
-_CALLBACK_SECONDS = 300.0  # until ack or nack, unless the 202 says otherwise
 
 
 def _callback_seconds(header: str | None) -> float:
@@ -4021,11 +3942,8 @@ def _callback_seconds(header: str | None) -> float:
 # Reading API calls: what is on the wire becomes what _Project's operations want, or a refusal.
 
 _MAX_DATA = 65_536  # bytes of encoded data
-_MAX_JSON = (
-    1_048_576  # bytes of a body that are worth parsing: the largest data in the widest escapes
-)
-
-_WORDS = {
+_MAX_JSON = 1_048_576  # bytes of a body worth parsing: the largest data with every byte escaped
+_KINDS: dict[type, str] = {
     str: "a string",
     int: "an integer",
     float: "a number",
@@ -4035,17 +3953,13 @@ _WORDS = {
 }
 
 
-def _read_nothing(query: str, body: bytes) -> None:
-    """For the calls that are told everything by their path."""
-
-
 def _read_object(body: bytes) -> dict[str, Any]:
     if len(body) > _MAX_JSON:
         raise PayloadTooLargeError("Payload exceeds 64 KB limit")
     try:
         value = json.loads(body.decode(), parse_constant=_read_float, parse_float=_read_float)
-    except (ValueError, RecursionError) as error:
-        raise BadRequestError(f"the body is not JSON: {type(error).__name__}") from None
+    except (ValueError, RecursionError):
+        value = None
     if type(value) is not dict:
         raise BadRequestError("the body must be a JSON object")
     return value
@@ -4058,14 +3972,18 @@ def _read_float(text: str) -> float:
     return number
 
 
-def _field(fields: dict[str, Any], name: str, kind: type, *, needed: bool = False) -> Any:
-    """A field of exactly that type; None if it is null or absent."""
+def _field(
+    fields: dict[str, Any], name: str, kind: type, span: Any = None, needed: bool = False
+) -> Any:
+    """A field of exactly that type, and within the span; None if it is null or absent."""
     value = fields.get(name)
-    if value is None and needed:
-        raise BadRequestError(f"{name} is required")
-    if value is None or type(value) is kind or (kind is float and type(value) is int):
-        return value
-    raise BadRequestError(f"{name} must be {_WORDS[kind]}")
+    if value is None and not needed:
+        return None
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        raise BadRequestError(f"{name} must be {_KINDS[kind]}")
+    if span and not span[0] <= value <= span[1]:
+        raise BadRequestError(f"{name} must be {span[0]} to {span[1]}")
+    return value
 
 
 def _read_schedule(query: str, body: bytes) -> tuple[str, Any, Any, Any]:
@@ -4073,13 +3991,7 @@ def _read_schedule(query: str, body: bytes) -> tuple[str, Any, Any, Any]:
     fields = _read_object(body)
     if not _field(fields, "path", str):
         raise BadRequestError("path is required")
-    data = fields.get("data", {})
-    _check_data(data)
-    return fields["path"], data, _read_moment(fields), _read_override(fields)
-
-
-def _check_data(data: Any) -> None:
-    deep = data
+    data = deep = fields.get("data", {})
     for _ in range(50):  # data that could just be read must also fit into an answer
         deep = [deep]
     try:
@@ -4088,9 +4000,10 @@ def _check_data(data: Any) -> None:
         raise BadRequestError("data is nested too deeply") from None
     if size > _MAX_DATA:
         raise PayloadTooLargeError("Payload exceeds 64 KB limit")
+    return fields["path"], data, _read_moment(fields), _read_override(fields)
 
 
-def _read_moment(fields: dict[str, Any]) -> datetime | timedelta:
+def _read_moment(fields: dict[str, Any]) -> Any:
     """What the one scheduling mode says; a delay stays one until the clock is read."""
     given = [name for name in _MODES if fields.get(name) is not None]
     if len(given) != 1:
@@ -4099,21 +4012,16 @@ def _read_moment(fields: dict[str, Any]) -> datetime | timedelta:
     if (zone is None) == (given == ["postAtLocal"]):
         raise BadRequestError("timezone belongs to postAtLocal: both or neither")
     try:
-        moment: datetime | timedelta = _MODES[given[0]](text, zone)
-        return moment
+        return _MODES[given[0]](text, zone)
     except (ValueError, OverflowError) as error:
         raise BadRequestError(f"{given[0]} is invalid: {error}") from None
 
 
-def _from_utc(text: str, zone: None) -> datetime:
-    return _parse_time(text).astimezone(_UTC)
-
-
 def _from_delay(text: str, zone: None) -> timedelta:
-    seconds = _parse_duration(text)
-    if not 1 <= seconds <= 365 * 86_400:
-        raise ValueError("it is 1 second to 365 days")
-    return timedelta(seconds=seconds)
+    delay = timedelta(seconds=_parse_duration(text))
+    if not timedelta(seconds=1) <= delay <= timedelta(days=365):
+        raise ValueError("it must be 1 second to 365 days")
+    return delay
 
 
 def _from_local(text: str, zone: str) -> datetime:
@@ -4121,7 +4029,7 @@ def _from_local(text: str, zone: str) -> datetime:
     from zoneinfo import ZoneInfo
 
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}", text):
-        raise ValueError("it is YYYY-MM-DDTHH:MM:SS, without a zone")
+        raise ValueError("it must be YYYY-MM-DDTHH:MM:SS, without a zone")
     local = datetime.fromisoformat(text)
     try:
         tz = ZoneInfo(zone)
@@ -4135,38 +4043,31 @@ def _from_local(text: str, zone: str) -> datetime:
     for moment in (low, high):
         if wall(moment) == local:
             return moment
-    while high - low > timedelta(seconds=1):  # the clock jumps over `local` between the two
-        middle = low + (high - low) // 2
+    while high - low > timedelta(seconds=1):  # between the two, the clock jumps over `local`
+        middle = (low + (high - low) / 2).replace(microsecond=0)
         low, high = (low, middle) if wall(middle) > local else (middle, high)
-    return high.replace(microsecond=0)
+    return high
 
 
 _MODES: dict[str, Callable[..., Any]] = {
-    "postAt": _from_utc,
+    "postAt": lambda text, zone: _parse_time(text).astimezone(_UTC),
     "postAtLocal": _from_local,
     "postIn": _from_delay,
 }
-_OVERRIDE = {  # type, least, most, whether it is required
-    "minRetries": (int, 1, 15, True),
-    "delaySecs": (int, 5, 60, True),
-    "backoffFactor": (float, 1.1, 4.0, False),
-    "maxDelaySecs": (int, 60, 3600, False),
-}
+_OVERRIDE = {"minRetries": (1, 15), "delaySecs": (5, 60), "maxDelaySecs": (60, 3600)}
 
 
 def _read_override(fields: dict[str, Any]) -> dict[str, Any] | None:
     override: dict[str, Any] | None = _field(fields, "retryOverride", dict)
-    if override is None:
-        return None
-    strategy = _field(override, "strategy", str, needed=True)
-    if strategy not in (STRATEGY_FIXED, STRATEGY_EXPONENTIAL):
-        raise BadRequestError("strategy must be fixed or exponential")
-    for name, (kind, least, most, needed) in _OVERRIDE.items():
-        needed = needed or (name == "maxDelaySecs" and strategy == STRATEGY_EXPONENTIAL)
-        value = _field(override, name, kind, needed=needed)
-        if value is not None and not least <= value <= most:
-            raise BadRequestError(f"{name} must be {least} to {most}")
-    _field(override, "jitter", bool)
+    if override is not None:
+        strategy = _field(override, "strategy", str, needed=True)
+        if strategy not in (STRATEGY_FIXED, STRATEGY_EXPONENTIAL):
+            raise BadRequestError("strategy must be fixed or exponential")
+        for name, span in _OVERRIDE.items():
+            needed = name != "maxDelaySecs" or strategy == STRATEGY_EXPONENTIAL
+            _field(override, name, int, span, needed=needed)
+        _field(override, "backoffFactor", float, (1.1, 4.0))
+        _field(override, "jitter", bool)
     return override
 
 
@@ -4180,7 +4081,7 @@ _CHOICES = {  # of a list call, the default first
 def _read_list(query: str, body: bytes) -> dict[str, Any]:
     from urllib.parse import parse_qsl
 
-    given = dict(parse_qsl(query.replace("+", "%2B")))  # a plus here is that of a time's offset
+    given: dict[str, Any] = dict(parse_qsl(query.replace("+", "%2B")))  # a time's offset has a plus
     given["sortOrder"] = given.get("sortOrder", SORT_ORDER_ASC).upper()
     for name, choices in _CHOICES.items():
         if given.setdefault(name, choices[0]) not in choices:
@@ -4188,25 +4089,20 @@ def _read_list(query: str, body: bytes) -> dict[str, Any]:
     limit = given.get("limit", "10")
     if not re.fullmatch("[0-9]{1,4}", limit) or not 1 <= int(limit) <= 1000:
         raise BadRequestError("limit must be 1 to 1000")
-    moment, _, text = given.get("cursor", "").partition("_")
-    return {
-        "status": given["status"],
-        "sortBy": given["sortBy"],
-        "descending": given["sortOrder"] == SORT_ORDER_DESC,
-        "limit": int(limit),
-        "cursor": (_read_time("cursor", moment), text) if moment else None,
-        "bounds": {
-            name: [_read_time(name + side, given.get(name + side)) for side in ("After", "Before")]
-            for name in _CHOICES["sortBy"]
-        },
-    }
+    given["limit"] = int(limit)
+    for name in ("postAtAfter", "postAtBefore", "createdAtAfter", "createdAtBefore"):
+        given[name] = _read_time(name, given.get(name))
+    if "cursor" in given:
+        moment, _, text = given["cursor"].partition("_")
+        given["cursor"] = _read_time("cursor", moment), text
+    return given
 
 
 def _read_time(name: str, text: str | None) -> datetime | None:
     try:
-        return _parse_time(text) if text else None
+        return None if text is None else _parse_time(text)
     except (ValueError, OverflowError):
-        raise BadRequestError(f"{name} is not a valid time") from None
+        raise BadRequestError(f"{name} must be an RFC 3339 time") from None
 
 
 _RANGE = {"startTime": str, "endTime": str, "limit": int, "endpointKey": str, "sequenceID": str}
@@ -4223,41 +4119,33 @@ def _read_bulk(query: str, body: bytes) -> dict[str, Any]:
             raise BadRequestError("hookIDs must be at most 1000 strings")
         return {"hookIDs": ids, "limit": 1000}
     for name in ("startTime", "endTime"):
-        wanted[name] = _read_time(name, _field(fields, name, str, needed=True) or "empty")
-    if not 1 <= _field(fields, "limit", int, needed=True) <= 1000:
-        raise BadRequestError("limit must be 1 to 1000")
-    return {"hookIDs": None, **wanted}
+        wanted[name] = _read_time(name, _field(fields, name, str, needed=True))
+    wanted.update(hookIDs=None, limit=_field(fields, "limit", int, (1, 1000), needed=True))
+    return wanted
 
 
-_CALLBACKS = "/v1/callbacks/"
-
-_ROUTES: tuple[tuple[str, str, Callable[[str, bytes], Any], Callable[..., _Answer]], ...] = (
+_ROUTES: tuple[tuple[str, str, Callable[[str, bytes], Any] | None, Callable[..., _Answer]], ...] = (
     ("POST", "/v1/hooks", _read_schedule, _Project.schedule),
     ("GET", "/v1/hooks", _read_list, _Project.page),
-    ("GET", "/v1/hooks/([^/]+)", _read_nothing, _Project.get),
-    ("DELETE", "/v1/hooks/([^/]+)", _read_nothing, _Project.delete),
+    ("GET", "/v1/hooks/([^/]+)", None, _Project.get),
+    ("DELETE", "/v1/hooks/([^/]+)", None, _Project.delete),
     ("POST", "/v1/hooks/bulk/(retry|replay|cancel)", _read_bulk, _Project.bulk),
-    ("POST", _CALLBACKS + "([^/]+)/([0-9]+)/(ack|nack)/(.*)", _read_nothing, _Project.callback),
+    ("POST", _CALLBACKS + "([^/]+)/([0-9]+)/(ack|nack)/(.*)", None, _Project.callback),
 )
 
 
-def _route(
-    method: str, path: str
-) -> tuple[Callable[[str, bytes], Any], Callable[..., _Answer], tuple[str, ...]]:
+def _route(method: str, path: str) -> tuple[Any, Any, tuple[str, ...]]:
     """How to read a call, what does it, and the names in its path."""
-    found = [
-        (verb, read, act, match.groups())
-        for verb, pattern, read, act in _ROUTES
-        for match in [re.fullmatch(pattern, path)]
-        if match
-    ]
-    for verb, read, act, names in found:
-        if verb == method:
-            return read, act, names
-    if not found:
+    allow = []
+    for verb, pattern, read, act in _ROUTES:
+        match = re.fullmatch(pattern, path)
+        if match and verb == method:
+            return read, act, match.groups()
+        allow += [verb] if match else []
+    if not allow:
         raise NotFoundError("Not found")
-    allow = {"Allow": ", ".join(verb for verb, *_ in found)}
-    raise PosthookError("Method not allowed", status_code=405, headers=allow)
+    headers = {"Allow": ", ".join(allow)}
+    raise PosthookError("Method not allowed", status_code=405, headers=headers)
 
 
 def _encode(value: Any) -> bytes:
@@ -4268,21 +4156,18 @@ def _encode(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
-_VISIBLE = "".join(map(chr, range(33, 127)))
-
-
-def _on_the_wire(text: str, keep: str = "") -> str:
-    """The text in visible ASCII: what is not is percent-encoded, what is stays as it is."""
+def _on_the_wire(text: str) -> str:
+    """The text in visible ASCII: percent-encoded where it is not, unchanged where it is."""
     from urllib.parse import quote
 
-    return quote(text, safe=_VISIBLE + keep, errors="replace")
+    return quote(text, safe="".join(map(chr, range(33, 127))), errors="replace")
 
 
-def _same(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(errors="replace"), other.encode(errors="replace"))
+def _thread(target: Callable[..., object], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=target, args=arguments, name="LocalPosthook", daemon=True)
+    thread.start()
+    return thread
 
-
-# The HTTP face.
 
 _MAX_BODY = 16 * 1_048_576  # bytes that are read to keep the connection, whatever they are
 
@@ -4294,37 +4179,34 @@ def _http_server(answer: Callable[[str, str, str, bytes], _Answer], port: int) -
     """
     # What inherits from http.server is made here, because importing that takes its time.
     import socket
+    from contextlib import suppress
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
     from socketserver import TCPServer
 
     class Connection(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         default_request_version = "HTTP/1.0"  # of a line that is no HTTP: answer it properly
-        server_version, sys_version = "LocalPosthook", ""
+        server_version, sys_version = "Posthook", "(local)"
         disable_nagle_algorithm = True
         wbufsize = -1  # one write an answer
 
         def do_GET(self) -> None:
             lengths = {text.strip() for text in self.headers.get_all("Content-Length", ["0"])}
             length = lengths.pop()
-            if "Transfer-Encoding" in self.headers:
-                self.send_error(411, "a Content-Length is required")
-            elif lengths or not re.fullmatch("[0-9]{1,18}", length):
+            if lengths or not re.fullmatch("[0-9]{1,18}", length):
                 self.send_error(400, "the Content-Length is invalid")
+            elif "Transfer-Encoding" in self.headers:
+                self.send_error(411, "a Content-Length is required")
             elif int(length) > _MAX_BODY:
                 self.send_error(413, "Payload exceeds 64 KB limit")
             else:
-                self.call(int(length))
+                body = self.rfile.read(int(length))
+                self.close_connection |= self.request_version == "HTTP/1.0"
+                if len(body) == int(length):  # else the client is gone, and next is the end
+                    key = self.headers.get("X-API-Key", "").strip()
+                    self.reply(*answer(self.command, self.path, key, body))
 
         do_POST = do_DELETE = do_PUT = do_PATCH = do_HEAD = do_OPTIONS = do_GET
-
-        def call(self, length: int) -> None:
-            body = self.rfile.read(length)
-            if len(body) < length or self.request_version == "HTTP/1.0":
-                self.close_connection = True
-            if len(body) == length:
-                key = self.headers.get("X-API-Key", "").strip()
-                self.reply(*answer(self.command, self.path, key, body))
 
         def send_error(self, code: int, message: str | None = None, explain: object = None) -> None:
             self.close_connection = True  # its body, if any, was not read
@@ -4354,42 +4236,35 @@ def _http_server(answer: Callable[[str, str, str, bytes], _Answer], port: int) -
 
         def start(self) -> None:
             self.calls: dict[threading.Thread, socket.socket] = {}
-            self.thread = threading.Thread(target=self.accept, daemon=True)
-            self.thread.start()
+            self.thread = _thread(self.accept)
 
         def accept(self) -> None:  # serve_forever() would look twice a second whether to stop
             while not self.stopping:
                 self.handle_request()
 
         def process_request(self, request: Any, client_address: Any) -> None:
-            arguments = request, client_address
-            thread = threading.Thread(
-                target=self.process_request_thread, args=arguments, daemon=True
-            )
             self.calls = {t: c for t, c in self.calls.items() if t.is_alive()}
-            self.calls[thread] = request
-            thread.start()
+            self.calls[_thread(self.process_request_thread, request, client_address)] = request
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             _log.debug("a connection to LocalPosthook was dropped", exc_info=True)
 
         def stop(self) -> None:
             self.stopping = True
-            with contextlib.suppress(OSError):  # a call, so that accept() looks
-                socket.create_connection(("127.0.0.1", int(self.server_address[1])), 1.0).close()
+            with suppress(OSError):  # a call, so that accept() looks
+                socket.create_connection(self.socket.getsockname(), 1.0).close()
             self.thread.join()
             self.server_close()
             for thread, connection in self.calls.items():
-                with contextlib.suppress(OSError):  # it has ended by itself
+                with suppress(OSError):  # it has ended by itself
                     connection.shutdown(socket.SHUT_RDWR)
                 thread.join()
 
     try:
         server = Server(("127.0.0.1", port), Connection)
     except OSError as error:
-        raise PosthookConnectionError(
-            f"cannot listen on 127.0.0.1:{port}: {error.strerror}", maybe_sent=False
-        ) from error
+        problem = f"cannot listen on 127.0.0.1:{port}: {error.strerror}"
+        raise PosthookConnectionError(problem, maybe_sent=False) from error
     server.start()
     return server
 

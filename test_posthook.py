@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import hmac
+import http.client
+import http.server
+import json
+import re
+import socket
+import struct
+import sys
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+
 import pytest
 
 import posthook
@@ -59,6 +73,1606 @@ import posthook
 # ==================================================================================================
 # 10. LocalPosthook
 # ==================================================================================================
+
+
+@contextlib.contextmanager
+def endpoint(answer=200):
+    """A receiver on loopback: yields its URL and the list of (path, headers, body) that came.
+
+    ``answer`` is a status, or a function of the request's handler that gives a status or
+    (status, headers); None from it means that it has answered, or dropped the connection, itself.
+    """
+    got = []
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        protocol_version, disable_nagle_algorithm, wbufsize = "HTTP/1.1", True, -1
+
+        def do_POST(self):
+            self.body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append((self.path, self.headers, self.body))
+            result = answer(self) if callable(answer) else answer
+            if result is not None:
+                status, headers = (result, {}) if isinstance(result, int) else result
+                self.send_response(status)
+                for name, value in {"Content-Length": "0", **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, *args):
+            pass
+
+    with Server(("127.0.0.1", 0), Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", got
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def api(server, method, path, body=None, *, key=None):
+    """One call on a connection of its own: (status, JSON, headers)."""
+    connection = http.client.HTTPConnection(server.url[7:], timeout=10)
+    try:
+        text = body if body is None or isinstance(body, bytes) else json.dumps(body)
+        headers = {} if key == "" else {"X-API-Key": key or server.api_key}
+        connection.request(method, path, text, headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read() or "null"), answer.headers
+    finally:
+        connection.close()
+
+
+def add(server, path="/p", post_in="1h", **fields):
+    """Schedule a hook: the API's object."""
+    mode = {} if {"postAt", "postAtLocal"} & set(fields) else {"postIn": post_in}
+    status, body, _ = api(server, "POST", "/v1/hooks", {"path": path, **mode, **fields})
+    assert status == 201, body
+    return body["data"]
+
+
+def get(server, hook):
+    return api(server, "GET", f"/v1/hooks/{hook['id']}")[1]["data"]
+
+
+def until(condition, seconds=10):
+    """Wait for what another thread does; the pauses only save CPU."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.002)
+
+
+def raw(server, data, *, end=True):
+    """What comes back for these bytes, until the server closes."""
+    with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])), 10) as sock:
+        sock.sendall(data)
+        if end:
+            sock.shutdown(socket.SHUT_WR)
+        parts = []
+        with contextlib.suppress(ConnectionResetError):
+            while part := sock.recv(65536):
+                parts.append(part)
+        return b"".join(parts)
+
+
+def moment(text):
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+PAST = "2020-01-01T00:00:00Z"
+FIXED = {"minRetries": 2, "delaySecs": 5, "strategy": "fixed"}
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """A server for tests that leave nothing behind in it but hooks that are not due."""
+    with posthook.LocalPosthook() as server:
+        add(server, post_in="365d")
+        yield server
+
+
+# The object
+
+
+def test_local_gives_itself_and_tells_how_to_reach_it():
+    local = posthook.LocalPosthook(api_key="k", signing_key="s")
+    with local as server:
+        assert server is local
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
+        assert (server.api_key, server.signing_key) == ("k", "s")
+
+
+def test_local_listens_on_the_port_that_was_asked_for():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with posthook.LocalPosthook(port=port) as server:
+        assert server.url == f"http://127.0.0.1:{port}"
+        with pytest.raises(posthook.PosthookConnectionError, match=f"{port}.* in use"):
+            posthook.LocalPosthook(port=port).__enter__()
+
+
+def test_the_repr_of_local_counts_and_shows_no_key():
+    with posthook.LocalPosthook(signing_key="secret-key", api_key="other-key") as server:
+        add(server)
+        assert repr(server) == f"LocalPosthook(url='{server.url}', hooks=1, deliveries=0)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"forward_to": "localhost:8000"}, ValueError),
+        ({"forward_to": "ftp://localhost"}, ValueError),
+        ({"forward_to": "http://"}, ValueError),
+        ({"forward_to": ""}, ValueError),
+        ({"forward_to": "http://a:99999"}, ValueError),
+        ({"forward_to": "http://[::1"}, ValueError),
+        ({"forward_to": "http://a b/"}, ValueError),
+        ({"forward_to": "http://user:password@a/"}, ValueError),
+        ({"forward_to": "http://a/?q=1"}, ValueError),
+        ({"forward_to": "http://a/#f"}, ValueError),
+        ({"forward_to": b"http://a"}, TypeError),
+        ({"forward_to": print}, TypeError),
+        ({"port": 70_000}, ValueError),
+        ({"port": -1}, ValueError),
+        ({"port": "80"}, TypeError),
+        ({"port": True}, TypeError),
+        ({"quota": -1}, ValueError),
+        ({"quota": 1.5}, TypeError),
+        ({"api_key": ""}, ValueError),
+        ({"api_key": None}, TypeError),
+        ({"signing_key": " "}, ValueError),
+        ({"signing_key": b"k"}, TypeError),
+    ],
+)
+def test_local_refuses_a_wrong_argument(arguments, error):
+    with pytest.raises(error):
+        posthook.LocalPosthook(**arguments)
+
+
+def test_local_runs_only_once_and_only_inside_its_block():
+    server = posthook.LocalPosthook()
+    with pytest.raises(posthook.PosthookError, match="with"):
+        server.advance(1)
+    with server:
+        add(server, post_in="1s")
+        server.advance(1)
+    with pytest.raises(posthook.PosthookError, match="with"):
+        server.advance(1)
+    with pytest.raises(posthook.PosthookError, match="once"):
+        server.__enter__()
+    assert (len(server.hooks), len(server.deliveries)) == (1, 1)
+
+
+def test_leaving_local_ends_its_threads_and_connections_whatever_waits():
+    before = set(threading.enumerate())
+    with endpoint(500) as (url, _):
+        mine = set(threading.enumerate())
+        with posthook.LocalPosthook(url) as server:
+            address = "127.0.0.1", int(server.url.rsplit(":", 1)[1])
+            idle, half, kept = (socket.create_connection(address, 10) for _ in range(3))
+            half.sendall(b"POST /v1/hooks HTTP/1.1\r\nContent-Length: 5\r\n\r\n{")
+            kept.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert kept.recv(9999).startswith(b"HTTP/1.1 401 ")
+            add(server, postAt=PAST)
+            until(lambda: server.hooks[0].status == "retry")
+            add(server, post_in="365d")
+            start = time.monotonic()
+        assert time.monotonic() - start < 2
+        left = set(threading.enumerate()) - mine
+        assert [thread for thread in left if thread.name == "LocalPosthook"] == []
+        for sock in (idle, half, kept):
+            assert sock.recv(1) == b""
+            sock.close()
+        with pytest.raises(OSError):
+            socket.create_connection(address, 1)
+    until(lambda: set(threading.enumerate()) <= before)
+
+
+def test_leaving_local_waits_for_an_attempt_in_flight(monkeypatch):
+    monkeypatch.setattr(posthook, "_ATTEMPT_SECONDS", 0.2)
+    arrived, release = threading.Event(), threading.Event()
+
+    def hang(_):
+        arrived.set()
+        release.wait(10)
+
+    with endpoint(hang) as (url, _):
+        with posthook.LocalPosthook(url) as server:
+            add(server, postAt=PAST)
+            assert arrived.wait(10)
+        assert [delivery.error for delivery in server.deliveries] == ["timed out after 0.2 s"]
+        release.set()
+
+
+def test_hooks_are_models_in_the_order_they_were_scheduled():
+    with posthook.LocalPosthook() as server:
+        add(server, "/late", "2h", data={"n": 1})
+        add(server, "/soon", "1h", retryOverride=FIXED)
+        server.advance("1h")
+        late, soon = server.hooks
+    assert (late.path, late.data, late.status, late.domain) == ("/late", {"n": 1}, "pending", None)
+    assert (soon.status, soon.attempts, soon.retry_override.delay_secs) == ("completed", 1, 5)
+
+
+def test_a_delivery_tells_what_was_sent_and_how_it_went():
+    with endpoint(404) as (url, _), posthook.LocalPosthook(url) as server:
+        hook = add(server, "/x", data=[1], retryOverride=FIXED)
+        server.advance(3607)
+        first, second = server.deliveries
+    assert (first.hook_id, first.path, first.data, first.attempt) == (hook["id"], "/x", [1], 1)
+    assert (first.status_code, first.error) == (404, "HTTP 404")
+    assert first.posted_at - moment(hook["postAt"]) < timedelta(seconds=1)
+    assert 0 < first.seconds < 5
+    assert second.attempt == 2
+
+
+def test_the_observer_hears_of_every_call_and_attempt_but_of_no_token(caplog):
+    lines = []
+    with endpoint(202) as (url, got), posthook.LocalPosthook(url, async_hooks=True) as server:
+        server.observer = lines.append
+        hook = add(server, "/p q\n\x1bü?x=1", post_in="1s")
+        server.advance(1)
+        token = got[0][1]["Posthook-Ack-URL"]
+        api(server, "POST", token[len(server.url) :], key="")
+        api(server, "GET", "/v1/hooks?limit=1")
+        server.observer = lambda line: 1 / 0
+        api(server, "GET", "/v1/hooks?limit=1")
+        assert "observer" in caplog.text
+    assert [re.sub(r"\d\.\d{3}", "0.000", line) for line in lines] == [
+        "POST /v1/hooks 201",
+        "delivery /p%20q%0A%1B%C3%BC?x=1 #1: 202 (0.000 s)",
+        f"POST /v1/callbacks/{hook['id']}/1/ack 200",
+        "GET /v1/hooks 200",
+    ]
+
+
+# The clock
+
+
+def test_the_clock_is_real_time_plus_every_advance_and_runs():
+    with posthook.LocalPosthook() as server:
+        server.advance("1d")
+        server.advance(timedelta(hours=2))
+        server.advance(30.5)
+        expected = datetime.now(timezone.utc) + timedelta(hours=26, seconds=30.5)
+        one, two = add(server), add(server)
+    assert abs(moment(one["createdAt"]) - expected) < timedelta(seconds=2)
+    assert moment(two["createdAt"]) > moment(one["createdAt"])
+    assert moment(one["postAt"]) - moment(one["createdAt"]) == timedelta(hours=1)
+
+
+def test_a_hook_of_the_past_is_delivered_at_once_without_advance():
+    with endpoint() as (url, got), posthook.LocalPosthook(url) as server:
+        hook = add(server, postAt=PAST)
+        until(lambda: get(server, hook)["status"] == "completed")
+        assert get(server, hook)["postAt"] == PAST
+    assert len(got) == 1
+
+
+def test_a_later_hook_that_is_waited_for_does_not_hold_up_an_earlier_one():
+    with posthook.LocalPosthook() as server:
+        add(server, post_in="5h")
+        hook = add(server, post_in="1s")
+        until(lambda: server.deliveries)
+        assert server.deliveries[0].hook_id == hook["id"]
+        late = server.deliveries[0].posted_at - moment(hook["postAt"])
+    assert timedelta(0) <= late < timedelta(seconds=1)
+
+
+def test_attempts_run_in_parallel_and_leave_the_api_free():
+    barrier = threading.Barrier(9)
+
+    def meet(_):
+        barrier.wait(10)
+        return 200
+
+    with endpoint(meet) as (url, _), posthook.LocalPosthook(url) as server:
+        hooks = [add(server, postAt=PAST) for _ in range(8)]
+        assert get(server, hooks[0])["status"] == "pending"
+        barrier.wait(10)
+        until(lambda: len(server.deliveries) == 8)
+
+
+def test_more_hooks_than_threads_are_all_delivered():
+    with endpoint() as (url, got), posthook.LocalPosthook(url) as server:
+        for _ in range(40):
+            add(server, postAt=PAST)
+        until(lambda: len(server.deliveries) == 40)
+    assert len(got) == 40
+
+
+# advance()
+
+
+@pytest.mark.parametrize("nothing", [0, 0.0, "0s", timedelta(0)])
+def test_advancing_by_nothing_attempts_what_is_due(nothing):
+    with posthook.LocalPosthook() as server:
+        add(server, postAt=PAST)
+        server.advance(nothing)
+        assert server.hooks[0].status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        (-1, ValueError),
+        (timedelta(seconds=-1), ValueError),
+        ("", ValueError),
+        ("-1s", ValueError),
+        ("1w", ValueError),
+        ("5m1h", ValueError),
+        (float("nan"), ValueError),
+        (float("inf"), ValueError),
+        (1e30, ValueError),
+        ("999999999999d", ValueError),
+        ("3000000d", ValueError),
+        (None, TypeError),
+        (True, TypeError),
+        (b"1s", TypeError),
+    ],
+)
+def test_advance_refuses_a_wrong_step_and_does_not_move(step, error):
+    with posthook.LocalPosthook() as server:
+        with pytest.raises(error):
+            server.advance(step)
+        created = moment(add(server)["createdAt"])
+    assert abs(created - datetime.now(timezone.utc)) < timedelta(seconds=2)
+
+
+def test_advance_goes_from_one_due_time_to_the_next_in_order_without_overlap():
+    running, most = [], []
+
+    def slow(request):
+        running.append(1)
+        most.append(len(running))
+        running.pop()
+        return 200
+
+    with endpoint(slow) as (url, got), posthook.LocalPosthook(url) as server:
+        for minutes in (30, 10, 20, 40):
+            add(server, f"/{minutes}", f"{minutes}m")
+        server.advance("35m")
+        posted = [delivery.posted_at for delivery in server.deliveries]
+        due = sorted(hook.post_at for hook in server.hooks)[:3]
+        assert [hook.status for hook in server.hooks][-1] == "pending"
+    assert [path for path, *_ in got] == ["/10", "/20", "/30"]
+    assert most == [1, 1, 1]
+    assert all(timedelta(0) <= p - d < timedelta(seconds=1) for p, d in zip(posted, due))
+    assert posted == sorted(posted)
+
+
+def test_advance_makes_what_a_handler_schedules_on_the_way():
+    def chain(request):
+        count = json.loads(request.body)["data"]
+        if count:
+            add(server, post_in="1h", data=count - 1)
+        return 200
+
+    with endpoint(chain) as (url, got), posthook.LocalPosthook(url) as server:
+        add(server, post_in="1h", data=5)
+        server.advance("3h30m")
+        assert len(got) == 3
+        server.advance("1d")
+        assert len(got) == 6
+
+
+def test_attempts_of_one_due_time_run_in_parallel():
+    barrier = threading.Barrier(4)
+
+    def meet(_):
+        barrier.wait(10)
+        return 200
+
+    with endpoint(meet) as (url, _), posthook.LocalPosthook(url) as server:
+        for _ in range(4):
+            add(server, postAt="2100-01-01T00:00:00Z")
+        server.advance(timedelta(days=365 * 100))
+        assert [hook.status for hook in server.hooks] == ["completed"] * 4
+
+
+def test_advance_waits_for_what_is_in_flight_in_real_time():
+    arrived, release = threading.Event(), threading.Event()
+
+    def hold(request):
+        if request.path == "/held":
+            arrived.set()
+            release.wait(10)
+        return 200
+
+    with endpoint(hold) as (url, got), posthook.LocalPosthook(url) as server:
+        add(server, "/held", postAt=PAST)
+        add(server, "/later")
+        assert arrived.wait(10)
+        mover = threading.Thread(target=server.advance, args=("1h",))
+        mover.start()
+        assert [path for path, *_ in got] == ["/held"]
+        release.set()
+        mover.join(10)
+    assert [path for path, *_ in got] == ["/held", "/later"]
+
+
+def test_an_advance_waits_for_another_threads_and_both_count():
+    arrived, release = threading.Event(), threading.Event()
+
+    def hold(_):
+        arrived.set()
+        release.wait(10)
+        return 200
+
+    with endpoint(hold) as (url, got), posthook.LocalPosthook(url) as server:
+        for hours in (1, 3, 5):
+            add(server, post_in=f"{hours}h")
+        threads = [threading.Thread(target=server.advance, args=("2h",)) for _ in range(2)]
+        threads[0].start()
+        assert arrived.wait(10)
+        threads[1].start()
+        until(lambda: sys._current_frames()[threads[1].ident].f_code.co_name == "wait")
+        assert len(got) == 1
+        release.set()
+        for thread in threads:
+            thread.join(10)
+        assert len(server.deliveries) == 2
+
+
+def test_leaving_local_ends_an_advance_under_way():
+    arrived, release, failures = threading.Event(), threading.Event(), []
+
+    def hold(_):
+        arrived.set()
+        release.wait(10)
+        return 200
+
+    def move():
+        with pytest.raises(posthook.PosthookError) as failure:
+            server.advance("1h")
+        failures.append(failure)
+        release.set()
+
+    with endpoint(hold) as (url, _):
+        with posthook.LocalPosthook(url) as server:
+            add(server)
+            mover = threading.Thread(target=move)
+            mover.start()
+            assert arrived.wait(10)
+        mover.join(10)
+    assert len(failures) == 1
+
+
+# Forwarding
+
+
+def test_a_delivery_looks_like_the_services_own():
+    key = "phs_ä"
+    with endpoint() as (url, got), posthook.LocalPosthook(url, signing_key=key) as server:
+        hook = add(server, "/a", data={"ü": 1})
+        server.advance("1h")
+    ((path, headers, body),) = got
+    sent = json.loads(body)
+    assert path == "/a"
+    assert headers.get_all("Content-Type") == ["application/json"]
+    assert headers["User-Agent"] == "Posthook/1.0"
+    assert headers["Posthook-Id"] == hook["id"] == sent["id"]
+    assert list(sent) == ["id", "path", "postAt", "postedAt", "data", "createdAt", "updatedAt"]
+    assert {name: sent[name] for name in sent if name != "postedAt"} == {
+        name: hook[name] for name in sent if name != "postedAt"
+    }
+    assert moment(sent["postedAt"]) >= moment(hook["postAt"])
+    assert abs(int(headers["Posthook-Timestamp"]) - time.time()) < 5  # real, though an hour is gone
+    signed = headers["Posthook-Timestamp"].encode() + b"." + body
+    v1 = hmac.new(key.encode(), signed, hashlib.sha256).hexdigest()
+    assert headers["Posthook-Signature"] == f"v1,{v1}"
+    assert headers["X-Ph-Signature"] == hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
+    assert not {"X-API-Key", "Posthook-Ack-URL", "Posthook-Nack-URL"} & set(headers)
+
+
+@pytest.mark.parametrize(
+    ("path", "arrives"),
+    [
+        ("/a%2Fb?x=1&y=%20&z=a+b", "/base/a%2Fb?x=1&y=%20&z=a+b"),
+        ("/a//b/../c", "/base/a//b/../c"),
+        ("/ü x", "/base/%C3%BC%20x"),
+    ],
+)
+def test_the_target_is_forward_to_and_the_path_as_it_is(path, arrives):
+    with endpoint() as (url, got), posthook.LocalPosthook(url + "/base/") as server:
+        hook = add(server, path)
+        server.advance("1h")
+        assert get(server, hook)["path"] == path
+    assert got[0][0] == arrives
+
+
+def test_a_path_that_would_change_the_host_is_sent_nowhere():
+    with endpoint() as (url, got), posthook.LocalPosthook(url) as server:
+        add(server, "@127.0.0.1:1/x")
+        server.advance("1h")
+        assert "does not begin with /" in server.deliveries[0].error
+    assert got == []
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_any_2xx_is_success(status):
+    with endpoint(status) as (url, _), posthook.LocalPosthook(url) as server:
+        hook = add(server)
+        server.advance("1h")
+        hook = get(server, hook)
+    assert (hook["status"], hook["attempts"], hook["failureError"]) == ("completed", 1, "")
+    assert 0 < hook["postDurationSeconds"] < 5
+    assert (server.deliveries[0].status_code, server.deliveries[0].error) == (status, "")
+
+
+def drop(request):
+    request.connection.shutdown(socket.SHUT_RDWR)
+
+
+def no_http(request):
+    request.wfile.write(b"hello\r\n\r\n")
+    request.close_connection = True
+
+
+def half(request):
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123")
+    request.close_connection = True
+
+
+def drip(request):
+    with contextlib.suppress(OSError):
+        request.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(1000):
+            request.wfile.write(b"x")
+            request.wfile.flush()
+            time.sleep(0.01)
+    request.close_connection = True
+
+
+def redirect(request):
+    return 302, {"Location": "/elsewhere"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "error"),
+    [
+        (404, 404, "HTTP 404"),
+        (500, 500, "HTTP 500"),
+        (304, 304, "HTTP 304"),
+        (redirect, 302, "HTTP 302"),
+        (drop, None, ""),
+        (no_http, None, ""),
+        (half, None, ""),
+        (drip, None, "timed out"),
+    ],
+)
+def test_anything_else_is_a_failed_attempt(answer, code, error, monkeypatch):
+    monkeypatch.setattr(posthook, "_ATTEMPT_SECONDS", 0.3)
+    with endpoint(answer) as (url, got), posthook.LocalPosthook(url) as server:
+        hook = add(server, retryOverride=FIXED)
+        server.advance("1h")
+        hook = get(server, hook)
+        (delivery,) = server.deliveries
+    assert len(got) == 1
+    assert (hook["status"], hook["attempts"]) == ("retry", 1)
+    assert hook["failureError"] == delivery.error != ""
+    assert error in delivery.error
+    assert delivery.status_code == code
+
+
+def test_a_refused_connection_is_a_failed_attempt():
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    with posthook.LocalPosthook(url) as server:
+        add(server)
+        server.advance("1h")
+        assert server.hooks[0].status == "retry"
+        assert server.deliveries[0].status_code is None
+        assert server.hooks[0].failure_error
+
+
+EXPONENTIAL = {"minRetries": 4, "delaySecs": 10, "strategy": "exponential", "maxDelaySecs": 60}
+
+
+@pytest.mark.parametrize(
+    ("override", "delays"),
+    [
+        (None, [10, 20, 40, 80, 160]),
+        (FIXED, [5, 5]),
+        ({**FIXED, "minRetries": 15, "delaySecs": 60}, [60] * 15),
+        (EXPONENTIAL, [10, 20, 40, 60]),
+        ({**EXPONENTIAL, "backoffFactor": 4}, [10, 40, 60, 60]),
+        ({**EXPONENTIAL, "backoffFactor": None, "jitter": False}, [10, 20, 40, 60]),
+    ],
+)
+def test_a_failure_is_retried_after_its_delays_and_then_no_more(override, delays):
+    with endpoint(500) as (url, got), posthook.LocalPosthook(url) as server:
+        hook = add(server, **({} if override is None else {"retryOverride": override}))
+        server.advance("1h")
+        assert get(server, hook)["status"] == "retry"
+        server.advance("3h")
+        hook = get(server, hook)
+        posted = [delivery.posted_at for delivery in server.deliveries]
+    gaps = [(after - before).total_seconds() for before, after in zip(posted, posted[1:])]
+    assert gaps == pytest.approx(delays, abs=1)
+    assert (hook["status"], hook["attempts"]) == ("failed", 1 + len(delays))
+    assert len({headers["Posthook-Id"] for _, headers, _ in got}) == 1
+    assert len({headers["Posthook-Signature"] for _, headers, _ in got}) == 1 + len(delays)
+
+
+@pytest.mark.parametrize(("luck", "seconds"), [(0, 60), (0.5, 67.5), (1, 75)])
+def test_jitter_adds_up_to_a_quarter(luck, seconds):
+    assert posthook._retry_seconds({**EXPONENTIAL, "jitter": True}, 9, luck) == seconds
+
+
+def test_a_success_after_a_failure_has_no_error():
+    answers = [500, 200]
+    with endpoint(lambda _: answers.pop(0)) as (url, _), posthook.LocalPosthook(url) as server:
+        hook = add(server)
+        server.advance("2h")
+        hook = get(server, hook)
+    assert (hook["status"], hook["attempts"], hook["failureError"]) == ("completed", 2, "")
+
+
+def test_the_result_of_a_hook_deleted_in_flight_is_dropped():
+    def remove(request):
+        api(server, "DELETE", f"/v1/hooks/{request.headers['Posthook-Id']}")
+        return 500
+
+    with endpoint(remove) as (url, got), posthook.LocalPosthook(url) as server:
+        add(server)
+        server.advance("1d")
+        assert server.hooks == []
+        assert len(server.deliveries) == len(got) == 1
+
+
+# The HTTP face
+
+
+def test_a_connection_is_kept_also_after_refusals():
+    with posthook.LocalPosthook() as server:
+        connection = http.client.HTTPConnection(server.url[7:])
+        statuses, sockets = [], set()
+        for method, path, key in [
+            ("POST", "/v1/hooks", server.api_key),
+            ("POST", "/v1/hooks", "wrong"),
+            ("PUT", "/v1/hooks", server.api_key),
+            ("POST", "/nowhere", server.api_key),
+            ("GET", "/v1/hooks", server.api_key),
+        ]:
+            connection.request(method, path, b"{}", {"X-API-Key": key})
+            answer = connection.getresponse()
+            assert answer.headers["Content-Type"] == "application/json"
+            answer.read()
+            statuses.append(answer.status)
+            sockets.add(connection.sock)
+        connection.close()
+    assert statuses == [400, 401, 405, 404, 200]
+    assert len(sockets) == 1
+
+
+@pytest.mark.parametrize("extra", [b"", b"Connection: keep-alive\r\n"])
+def test_an_http_1_0_client_gets_its_answer_and_the_end(extra):
+    with posthook.LocalPosthook() as server:
+        got = raw(
+            server,
+            b"GET /v1/hooks HTTP/1.0\r\nX-API-Key: pk_local\r\n" + extra + b"\r\n",
+            end=False,
+        )
+    assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Connection: close\r\n" in got
+    assert got.endswith(b'{"data": [], "meta": {"totalItems": 0}}')
+
+
+HOSTILE = [
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b" 400 "),
+    (b"hello\r\n\r\n", b" 400 "),
+    (b"\r\n", b""),
+    (b"", b""),
+    (b"GET /v1/hooks HTTP/9.9\r\n\r\n", b" 505 "),
+    (b"GET /\r\n\r\n", b" 401 "),
+    (b"BREW /v1/hooks HTTP/1.1\r\n\r\n", b" 501 "),
+    (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b" 414 "),
+    (b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", b" 431 "),
+    (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", b" 431 "),
+    (b"POST /v1/hooks HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b" 400 "),
+    (b"POST /v1/hooks HTTP/1.1\r\nContent-Length: 1_0\r\n\r\n", b" 400 "),
+    (b"POST /v1/hooks HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n", b" 400 "),
+    (b"POST /v1/hooks HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", b" 400 "),
+    (b"POST /v1/hooks HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", b" 400 "),
+    (b"POST /v1/hooks HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", b" 413 "),
+    (b"POST /v1/hooks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b" 411 "),
+    (b"POST /v1/hooks HTTP/1.1\r\nContent-Length: 9\r\n\r\n{", b""),
+    (b"HEAD /v1/hooks/x HTTP/1.1\r\nX-API-Key: pk_local\r\n\r\n", b" 405 "),
+]
+
+
+@pytest.mark.parametrize(("data", "answer"), HOSTILE)
+def test_hostile_bytes_cost_their_connection_and_print_nothing(data, answer, capfd):
+    with posthook.LocalPosthook() as server:
+        got = raw(server, data)
+        assert add(server)["status"] == "pending"
+    assert got.startswith(b"HTTP/1.1" + answer if answer else b"")
+    assert bool(got) == bool(answer)
+    assert (capfd.readouterr().out, capfd.readouterr().err) == ("", "")
+
+
+def test_a_client_that_resets_its_connection_prints_nothing(capfd, caplog):
+    caplog.set_level("DEBUG", "posthook")
+    with posthook.LocalPosthook() as server:
+        sock = socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
+        sock.sendall(b"GET /v1/hooks HTTP/1.1\r\nX")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+        until(lambda: "dropped" in caplog.text)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"3",
+        b'{"path": "/\xff"}',
+        b'\xef\xbb\xbf{"path": "/a", "postIn": "1s"}',
+        b"[" * 100_000,
+        b'{"path": "/a", "postIn": "1s", "data": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+        b'{"path": "/a", "postIn": "1s", "data": NaN}',
+        b'{"path": "/a", "postIn": "1s", "data": -Infinity}',
+        b'{"path": "/a", "postIn": "1s", "data": 1e999}',
+        b'{"path": "/a", "postIn": "1s"} {}',
+    ],
+)
+def test_a_body_that_is_no_json_object_is_400(shared, body):
+    before = len(shared.hooks)
+    status, answer, _ = api(shared, "POST", "/v1/hooks", body)
+    assert (status, list(answer)) == (400, ["error"])
+    assert isinstance(answer["error"], str)
+    assert len(shared.hooks) == before
+
+
+def test_data_nested_as_deeply_as_can_be_read_can_be_given_back():
+    with posthook.LocalPosthook() as server:
+        accepted, deepest = 0, 100
+        with contextlib.suppress(RecursionError):
+            while json.loads("[" * deepest + "]" * deepest):
+                deepest += 10
+        for depth in range(deepest - 200, deepest + 50, 3):
+            data = b"[" * depth + b"]" * depth
+            body = b'{"path": "/a", "postIn": "1s", "data": ' + data + b"}"
+            status, _, _ = api(server, "POST", "/v1/hooks", body)
+            assert status in (201, 400)
+            accepted += status == 201
+        assert api(server, "GET", "/v1/hooks?limit=1000")[1]["meta"]["totalItems"] == accepted
+        server.advance(1)
+        assert {hook.status for hook in server.hooks} == {"completed"}
+
+
+@pytest.mark.parametrize(
+    "key", ["", "wrong", "ph_sk_local", "Bearer pk_local", "PK_LOCAL", "pk_löcal"]
+)
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+def test_a_wrong_key_is_401_and_nothing_is_done(key, method):
+    with posthook.LocalPosthook() as server:
+        hook = add(server)
+        path = "/v1/hooks" + ("" if method == "POST" else f"/{hook['id']}")
+        headers = {"X-API-Key": key.encode("utf-8")} if key else {}
+        headers["Authorization"] = "Bearer pk_local"
+        connection = http.client.HTTPConnection(server.url[7:])
+        connection.request(method, path, b'{"path": "/a", "postIn": "1s"}', headers)
+        answer = connection.getresponse()
+        assert (answer.status, json.load(answer)) == (401, {"error": "Invalid API key"})
+        connection.close()
+        assert len(server.hooks) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/v1", 404),
+        ("POST", "/hooks", 404),
+        ("POST", "/v1/v1/hooks", 404),
+        ("GET", "/v1/hooks/", 404),
+        ("GET", "/v1/hooks/a/b", 404),
+        ("POST", "/v1/hooks/bulk/delete", 404),
+        ("POST", "/v1/ws/ticket", 404),
+        ("PATCH", "/v1/hooks/x", 405),
+        ("DELETE", "/v1/hooks", 405),
+        ("POST", "/v1/hooks/x", 405),
+        ("PUT", "/v1/hooks", 405),
+        ("OPTIONS", "/v1/hooks", 405),
+        ("GET", "/v1/hooks/bulk", 404),
+        ("GET", "/v1/hooks/%2e%2e", 404),
+    ],
+)
+def test_unknown_paths_and_methods_are_refused(shared, method, path, status):
+    got, body, headers = api(shared, method, path)
+    assert (got, list(body)) == (status, ["error"])
+    assert bool(headers["Allow"]) == (status == 405)
+
+
+# POST /v1/hooks
+
+
+def test_schedule_answers_201_with_the_whole_hook_that_get_gives_too():
+    with endpoint() as (url, _), posthook.LocalPosthook(url) as server:
+        sent = {"path": "/a", "postIn": "1h", "data": {"a": [1, None]}, "retryOverride": FIXED}
+        status, body, _ = api(server, "POST", "/v1/hooks", sent)
+        hook = body["data"]
+        assert api(server, "GET", f"/v1/hooks/{hook['id']}")[:2] == (200, body)
+    assert status == 201
+    assert list(body) == ["data"]
+    assert re.fullmatch(
+        r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", hook["id"]
+    )
+    assert hook == {
+        "id": hook["id"],
+        "path": "/a",
+        "domain": url[7:],
+        "data": {"a": [1, None]},
+        "postAt": hook["tryAt"],
+        "status": "pending",
+        "postDurationSeconds": 0,
+        "attempts": 0,
+        "failureError": "",
+        "tryAt": hook["tryAt"],
+        "wasNotified": False,
+        "retryOverride": FIXED,
+        "createdAt": hook["updatedAt"],
+        "updatedAt": hook["updatedAt"],
+    }
+    assert moment(hook["postAt"]) - moment(hook["createdAt"]) == timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, [], {}, 0, False, "", 1.5, -0.0, "ü\U0001f600", "\ud800", 10**40, {"a": {"b": []}}],
+)
+def test_data_may_be_any_json_value_and_arrives_as_it_was_sent(data):
+    with endpoint() as (url, got), posthook.LocalPosthook(url) as server:
+        hook = add(server, data=data)
+        server.advance("1h")
+        assert repr(hook["data"]) == repr(get(server, hook)["data"]) == repr(data)
+    assert repr(json.loads(got[0][2])["data"]) == repr(data)
+    assert repr(server.deliveries[0].data) == repr(data)
+
+
+def test_absent_data_is_an_empty_object_and_unknown_fields_and_nulls_count_as_absent():
+    with posthook.LocalPosthook() as server:
+        status, body, _ = api(
+            server,
+            "POST",
+            "/v1/hooks",
+            {
+                "path": "/a",
+                "postAt": None,
+                "postIn": "1h",
+                "timezone": None,
+                "retryOverride": None,
+                "x": 1,
+            },
+        )
+    assert (status, body["data"]["data"]) == (201, {})
+    assert "retryOverride" not in body["data"]
+    assert "sequenceData" not in body["data"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        ("x" * 65_534, 201),
+        ("x" * 65_535, 413),
+        ("ü" * 32_767, 201),
+        ("ü" * 32_768, 413),
+        ("x" * 5_000_000, 413),
+        ("\ud800" * 12_000, 413),
+    ],
+)
+def test_data_over_64_kb_is_413(shared, data, status):
+    body = {"path": "/a", "postIn": "1h", "data": data}
+    got, answer, _ = api(shared, "POST", "/v1/hooks", body)
+    assert got == status
+    assert status == 201 or answer == {"error": "Payload exceeds 64 KB limit"}
+
+
+REFUSED = [
+    ({"path": None}, "path is required"),
+    ({"path": ""}, "path is required"),
+    ({"path": 3}, "path must be"),
+    ({"path": ["/a"]}, "path must be"),
+    ({"postIn": None}, "exactly one"),
+    ({"postAt": "2030-01-01T00:00:00Z"}, "exactly one"),
+    ({"postAtLocal": "2030-01-01T00:00:00", "timezone": "UTC"}, "exactly one"),
+    ({"timezone": "UTC"}, "timezone"),
+    ({"postIn": None, "postAt": "2030-01-01T00:00:00Z", "timezone": "UTC"}, "timezone"),
+    ({"postIn": None, "postAtLocal": "2030-01-01T00:00:00"}, "timezone"),
+    ({"timezone": 3}, "timezone must be"),
+    ({"postIn": 60}, "postIn must be"),
+    ({"postIn": ""}, "postIn"),
+    ({"postIn": "0s"}, "postIn"),
+    ({"postIn": "365d1s"}, "postIn"),
+    ({"postIn": "366d"}, "postIn"),
+    ({"postIn": "1.5h"}, "postIn"),
+    ({"postIn": "-1h"}, "postIn"),
+    ({"postIn": "30m1h"}, "postIn"),
+    ({"postIn": "1H"}, "postIn"),
+    ({"postIn": "5"}, "postIn"),
+    ({"postIn": " 5s"}, "postIn"),
+    ({"postIn": "٣s"}, "postIn"),
+    ({"postIn": "1w"}, "postIn"),
+    ({"postIn": "9" * 5000 + "s"}, "postIn"),
+    ({"postIn": None, "postAt": "2030-01-01T00:00:00"}, "postAt"),
+    ({"postIn": None, "postAt": "2030-01-01"}, "postAt"),
+    ({"postIn": None, "postAt": "2030-13-01T00:00:00Z"}, "postAt"),
+    ({"postIn": None, "postAt": "tomorrow"}, "postAt"),
+    ({"postIn": None, "postAt": ""}, "postAt"),
+    ({"postIn": None, "postAt": 1_900_000_000}, "postAt must be"),
+    ({"postIn": None, "postAt": "0001-01-01T00:00:00+10:00"}, "postAt"),
+    ({"postIn": None, "postAt": "9999-12-31T23:59:59-10:00"}, "postAt"),
+    ({"retryOverride": []}, "retryOverride must be"),
+    ({"retryOverride": "fixed"}, "retryOverride must be"),
+    ({"retryOverride": {}}, "strategy must be"),
+]
+
+
+@pytest.mark.parametrize(("fields", "text"), REFUSED)
+def test_schedule_refuses_what_is_missing_or_wrong(shared, fields, text):
+    before = len(shared.hooks)
+    body = {"path": "/a", "postIn": "1h", **fields}
+    status, answer, headers = api(shared, "POST", "/v1/hooks", body)
+    assert len(shared.hooks) == before
+    assert (status, list(answer)) == (400, ["error"])
+    assert text in answer["error"]
+    assert "Posthook-HookQuota-Limit" not in headers
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"minRetries": 0}, 400),
+        ({"minRetries": 1}, 201),
+        ({"minRetries": 15}, 201),
+        ({"minRetries": 16}, 400),
+        ({"minRetries": "3"}, 400),
+        ({"minRetries": 2.5}, 400),
+        ({"minRetries": 2.0}, 400),
+        ({"minRetries": True}, 400),
+        ({"minRetries": None}, 400),
+        ({"minRetries": 10**30}, 400),
+        ({"delaySecs": 4}, 400),
+        ({"delaySecs": 5}, 201),
+        ({"delaySecs": 60}, 201),
+        ({"delaySecs": 61}, 400),
+        ({"delaySecs": None}, 400),
+        ({"strategy": "linear"}, 400),
+        ({"strategy": "Fixed"}, 400),
+        ({"strategy": None}, 400),
+        ({"strategy": 1}, 400),
+        ({"strategy": "exponential"}, 400),
+        ({"strategy": "exponential", "maxDelaySecs": 59}, 400),
+        ({"strategy": "exponential", "maxDelaySecs": 60}, 201),
+        ({"strategy": "exponential", "maxDelaySecs": 3600}, 201),
+        ({"strategy": "exponential", "maxDelaySecs": 3601}, 400),
+        ({"strategy": "exponential", "maxDelaySecs": 60.5}, 400),
+        ({"backoffFactor": 1.0}, 400),
+        ({"backoffFactor": 1.1}, 201),
+        ({"backoffFactor": 4}, 201),
+        ({"backoffFactor": 4.1}, 400),
+        ({"backoffFactor": "2"}, 400),
+        ({"backoffFactor": True}, 400),
+        ({"jitter": True}, 201),
+        ({"jitter": 1}, 400),
+        ({"jitter": "yes"}, 400),
+        ({"unknown": [1]}, 201),
+    ],
+)
+def test_the_ranges_of_a_retry_override_are_kept_and_it_is_echoed_as_sent(shared, change, status):
+    override = {**FIXED, **change}
+    body = {"path": "/a", "postIn": "1h", "retryOverride": override}
+    got, answer, _ = api(shared, "POST", "/v1/hooks", body)
+    assert got == status
+    assert status == 400 or answer["data"]["retryOverride"] == override
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1s", 1),
+        ("5m", 300),
+        ("1h30m", 5400),
+        ("1d2h30m45s", 95445),
+        ("365d", 31_536_000),
+        ("007s", 7),
+    ],
+)
+def test_post_in_is_counted_from_receipt(shared, text, seconds):
+    hook = add(shared, post_in=text)
+    assert (moment(hook["postAt"]) - moment(hook["createdAt"])).total_seconds() == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2030-01-02T03:04:05Z", "2030-01-02T03:04:05Z"),
+        ("2030-01-02t03:04:05z", "2030-01-02T03:04:05Z"),
+        ("2030-01-02T03:04:05.5-05:30", "2030-01-02T08:34:05.500000Z"),
+        ("2030-01-02T03:04:05.123456789+00:00", "2030-01-02T03:04:05.123456Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+        ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
+    ],
+)
+def test_post_at_is_kept_to_the_microsecond_and_answered_in_utc(text, utc):
+    with posthook.LocalPosthook() as server:
+        assert add(server, postAt=text)["postAt"] == utc
+        found = api(server, "GET", "/v1/hooks")[1]
+    assert found["meta"]["totalItems"] == 1
+
+
+@pytest.mark.parametrize(
+    ("local", "zone", "utc"),
+    [
+        ("2026-07-01T09:00:00", "America/New_York", "2026-07-01T13:00:00Z"),
+        ("2026-07-01T09:00:00", "US/Eastern", "2026-07-01T13:00:00Z"),
+        ("2026-07-01T09:00:00", "UTC", "2026-07-01T09:00:00Z"),
+        # skipped: the first moment after the gap
+        ("2026-03-08T02:30:00", "America/New_York", "2026-03-08T07:00:00Z"),
+        ("2026-03-08T02:00:00", "America/New_York", "2026-03-08T07:00:00Z"),
+        ("2026-03-08T03:00:00", "America/New_York", "2026-03-08T07:00:00Z"),
+        ("2026-03-29T01:30:00", "Europe/London", "2026-03-29T01:00:00Z"),
+        ("2026-10-04T02:15:00", "Australia/Lord_Howe", "2026-10-03T15:30:00Z"),
+        ("2011-12-30T12:00:00", "Pacific/Apia", "2011-12-30T10:00:00Z"),
+        ("1993-08-21T08:00:00", "Pacific/Kwajalein", "1993-08-21T12:00:00Z"),
+        # twice: the earlier
+        ("2026-11-01T01:30:00", "America/New_York", "2026-11-01T05:30:00Z"),
+        ("2026-10-25T01:30:00", "Europe/London", "2026-10-25T00:30:00Z"),
+    ],
+)
+def test_a_local_time_becomes_utc_by_the_services_rules(shared, local, zone, utc):
+    assert add(shared, postAtLocal=local, timezone=zone)["postAt"] == utc
+
+
+@pytest.mark.parametrize(
+    ("local", "zone"),
+    [
+        ("2026-07-01T09:00:00Z", "UTC"),
+        ("2026-07-01T09:00:00+01:00", "UTC"),
+        ("2026-07-01T09:00", "UTC"),
+        ("2026-07-01 09:00:00", "UTC"),
+        ("2026-07-01T09:00:00.5", "UTC"),
+        ("2026-02-30T09:00:00", "UTC"),
+        ("2026-07-01T09:00:60", "UTC"),
+        ("٢026-07-01T09:00:00", "UTC"),
+        ("0001-01-01T00:00:00", "Asia/Tokyo"),
+        ("9999-12-31T23:59:59", "America/New_York"),
+        ("", "UTC"),
+        (3, "UTC"),
+        ("2026-07-01T09:00:00", "Mars/Olympus"),
+        ("2026-07-01T09:00:00", ""),
+        ("2026-07-01T09:00:00", "America"),
+        ("2026-07-01T09:00:00", "../UTC"),
+        ("2026-07-01T09:00:00", "/etc/passwd"),
+        ("2026-07-01T09:00:00", "a\0b"),
+        ("2026-07-01T09:00:00", "zone.tab"),
+        ("2026-07-01T09:00:00", "\ud800"),
+        ("2026-07-01T09:00:00", "Z" * 5000),
+        ("2026-07-01T09:00:00", 3),
+    ],
+)
+def test_a_wrong_local_time_or_zone_is_400(shared, local, zone):
+    body = {"path": "/a", "postAtLocal": local, "timezone": zone}
+    assert api(shared, "POST", "/v1/hooks", body)[0] == 400
+
+
+def quota(headers):
+    return {name[19:]: text for name, text in headers.items() if name.startswith("Posthook-Hook")}
+
+
+def test_the_quota_is_counted_by_the_month_and_told_on_schedule_alone():
+    with posthook.LocalPosthook(quota=2) as server:
+        body = {"path": "/a", "postIn": "1h"}
+        now = datetime.now(timezone.utc)
+        reset = f"{now.year + now.month // 12}-{now.month % 12 + 1:02}-01T00:00:00Z"
+        _, hook, headers = api(server, "POST", "/v1/hooks", body)
+        assert quota(headers) == {"Limit": "2", "Usage": "1", "Remaining": "1", "Resets-At": reset}
+        _, _, headers = api(server, "POST", "/v1/hooks", body)
+        assert (quota(headers)["Usage"], quota(headers)["Remaining"]) == ("2", "0")
+        status, answer, headers = api(server, "POST", "/v1/hooks", body)
+        assert (status, answer) == (429, {"error": "Rate limit exceeded"})
+        assert quota(headers) == {"Limit": "2", "Usage": "2", "Remaining": "0", "Resets-At": reset}
+        status, _, headers = api(server, "GET", f"/v1/hooks/{hook['data']['id']}")
+        assert (status, quota(headers)) == (200, {})
+        server.advance(moment(reset) - now)
+        status, _, headers = api(server, "POST", "/v1/hooks", body)
+        assert (status, quota(headers)["Usage"]) == (201, "1")
+        assert len(server.hooks) == 3
+
+
+# Get, list, delete
+
+
+def test_delete_removes_a_waiting_hook_and_a_finished_one():
+    with posthook.LocalPosthook() as server:
+        done, waiting = add(server, post_in="1h"), add(server, post_in="2h")
+        server.advance("1h")
+        for hook in (done, waiting):
+            path = f"/v1/hooks/{hook['id']}"
+            assert api(server, "DELETE", path)[:2] == (200, {"data": {}})
+            missing = (404, {"error": "Hook not found"})
+            assert api(server, "GET", path)[:2] == api(server, "DELETE", path)[:2] == missing
+        server.advance("2h")
+        assert len(server.deliveries) == 1
+        assert api(server, "GET", "/v1/hooks")[1] == {"data": [], "meta": {"totalItems": 0}}
+
+
+def paths(server, query=""):
+    status, body, _ = api(server, "GET", f"/v1/hooks?{query}")
+    assert status == 200, body
+    return [hook["path"] for hook in body["data"]]
+
+
+@pytest.fixture(scope="module")
+def five():
+    """A server with five hooks, created in the order a to e, due in the order e, d, b and c, a."""
+    with posthook.LocalPosthook() as server:
+        for path, day in zip("abcde", (9, 5, 5, 3, 2)):
+            add(server, f"/{path}", postAt=f"2100-01-0{day}T00:00:00Z")
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("sortBy=createdAt", "abcde"),
+        ("sortBy=createdAt&sortOrder=DESC", "edcba"),
+        ("sortBy=createdAt&sortOrder=desc&limit=2", "ed"),
+        ("sortBy=postAt&sortOrder=asc&limit=2&offset=3&unknown=1", "ed"),
+        ("limit=1", "e"),
+        ("sortOrder=Desc&limit=1", "a"),
+        ("status=pending&limit=1000&sortBy=createdAt", "abcde"),
+        ("status=completed", ""),
+        ("postAtAfter=2100-01-05T00:00:00Z", "a"),
+        ("postAtBefore=2100-01-03T00:00:00Z", "e"),
+        ("postAtAfter=2100-01-02T00:00:00Z&postAtBefore=2100-01-05T00:00:00Z", "d"),
+        ("postAtAfter=2100-01-03T01:00:00.5%2B02:00&limit=1", "d"),
+        ("postAtAfter=2100-01-03T01:00:00+02:00&limit=1", "d"),
+        ("postAtAfter=2100-01-09T00:00:00Z", ""),
+        ("postAtAfter=2100-01-07T00:00:00Z&postAtBefore=2100-01-01T00:00:00Z", ""),
+        ("sortBy=createdAt&postAtAfter=2100-01-04T00:00:00Z", "abc"),
+        ("createdAtBefore=2020-01-01T00:00:00Z", ""),
+        ("createdAtAfter=2020-01-01T00:00:00Z&postAtBefore=2100-01-04T00:00:00.000Z", "ed"),
+        ("createdAtAfter=2020-01-01T00:00:00Z&createdAtBefore=2099-01-01T00:00:00Z&limit=1", "e"),
+        ("status=&sortBy=&limit=&cursor=&postAtAfter=&sortOrder=", None),
+    ],
+)
+def test_list_filters_and_sorts(five, query, found):
+    got = paths(five, query)
+    assert got == [f"/{path}" for path in found] if found is not None else len(got) == 5
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=-1",
+        "limit=ten",
+        "limit=1.5",
+        "limit=%D9%A3",
+        "limit=99999999999999999999",
+        "status=done",
+        "sortBy=path",
+        "sortOrder=up",
+        "postAtAfter=yesterday",
+        "postAtBefore=2026-01-01",
+        "createdAtAfter=1",
+        "createdAtBefore=0001-01-01T00:00:60%2B10:00x",
+        "cursor=nonsense",
+        "cursor=%00",
+    ],
+)
+def test_list_refuses_a_bad_value(five, query):
+    status, body, _ = api(five, "GET", f"/v1/hooks?{query}")
+    assert (status, list(body)) == (400, ["error"])
+
+
+def test_list_gives_ten_by_default_and_counts_all_that_match():
+    with posthook.LocalPosthook() as server:
+        for _ in range(12):
+            add(server)
+        _, body, _ = api(server, "GET", "/v1/hooks")
+    assert (len(body["data"]), body["meta"]["totalItems"]) == (10, 12)
+
+
+@pytest.mark.parametrize("order", ["ASC", "DESC"])
+@pytest.mark.parametrize("sort", ["postAt", "createdAt"])
+@pytest.mark.parametrize("limit", [1, 2, 4, 5])
+def test_a_cursor_loses_and_repeats_nothing_whatever_changes_between_pages(sort, order, limit):
+    with posthook.LocalPosthook() as server:
+        for day in (2, 1, 2, 2, 1, 3, 2, 3):
+            add(server, f"/{day}", postAt=f"2100-01-0{day}T00:00:00Z")
+        query = f"status=pending&sortBy={sort}&sortOrder={order}&limit={limit}"
+        seen, cursor, total = [], "", 8
+        while cursor is not None:
+            page = api(server, "GET", f"/v1/hooks?{query}&cursor={cursor}")[1]
+            assert page["meta"]["totalItems"] == total
+            assert len(page["data"]) == min(limit, 8 - len(seen))
+            seen += page["data"]
+            cursor = page["meta"].get("cursor")
+            assert cursor is None or isinstance(cursor, str)
+            if total == 8:  # the last one seen, which the cursor stands on, goes
+                api(server, "DELETE", f"/v1/hooks/{seen[-1]['id']}")
+                total = 7
+        assert len({hook["id"] for hook in seen}) == 8
+        if sort == "postAt":
+            keys = [(hook["postAt"], hook["id"]) for hook in seen]
+            assert keys == sorted(keys, reverse=order == "DESC")
+
+
+def test_a_list_by_status_is_never_stale():
+    answers = [500, 500, 500, 200]
+    with endpoint(lambda _: answers.pop(0)) as (url, _), posthook.LocalPosthook(url) as server:
+
+        def counts():
+            pages = [api(server, "GET", f"/v1/hooks?status={status}")[1] for status in statuses]
+            return [page["meta"]["totalItems"] for page in pages if page["meta"] and page["data"]]
+
+        statuses = ["pending"]
+        assert counts() == []
+        hook = add(server, retryOverride={**FIXED, "minRetries": 1})
+        assert counts() == [1]
+        other = add(server, post_in="2h")
+        assert counts() == [2]
+        statuses = ["pending", "retry"]
+        server.advance("1h")
+        assert counts() == [1, 1]
+        api(server, "DELETE", f"/v1/hooks/{other['id']}")
+        assert counts() == [1]
+        statuses = ["failed"]
+        server.advance("1m")
+        assert counts() == [1]
+        assert bulk(server, "retry", hookIDs=[hook["id"]]) == 1
+        server.advance("1m")
+        statuses = ["failed", "completed"]
+        assert counts() == [1]
+
+
+def test_paging_by_post_at_after_gives_what_comes_strictly_after():
+    with posthook.LocalPosthook() as server:
+        for second in range(7):
+            add(server, f"/{second}", postAt=f"2100-01-01T00:00:0{second}.000001Z")
+        seen, after = [], ""
+        while page := api(server, "GET", f"/v1/hooks?limit=3&sortBy=postAt{after}")[1]["data"]:
+            seen += [hook["path"] for hook in page]
+            after = f"&postAtAfter={page[-1]['postAt']}"
+    assert seen == [f"/{second}" for second in range(7)]
+
+
+# Bulk
+
+
+def bulk(server, action, **body):
+    status, answer, _ = api(server, "POST", f"/v1/hooks/bulk/{action}", body)
+    assert status == 200, answer
+    return answer["data"]["affected"]
+
+
+def test_bulk_retry_gives_failed_hooks_new_retries_at_once():
+    answers = [500] * 4 + [200]
+    with endpoint(lambda _: answers.pop(0)) as (url, _), posthook.LocalPosthook(url) as server:
+        hook, other = (
+            add(server, retryOverride={**FIXED, "minRetries": 1}),
+            add(server, post_in="9h"),
+        )
+        server.advance("2h")
+        assert get(server, hook)["status"] == "failed"
+        ids = [hook["id"], other["id"], "unknown", hook["id"]]
+        assert bulk(server, "retry", hookIDs=ids) == 1
+        server.advance(0)
+        assert get(server, hook)["status"] == "retry"
+        server.advance("1m")
+        assert (get(server, hook)["status"], get(server, hook)["attempts"]) == ("failed", 4)
+        assert bulk(server, "retry", hookIDs=[hook["id"]]) == 1
+        server.advance(0)
+        assert (get(server, hook)["status"], get(server, hook)["attempts"]) == ("completed", 5)
+        assert [delivery.attempt for delivery in server.deliveries] == [1, 2, 3, 4, 5]
+        assert bulk(server, "retry", hookIDs=[hook["id"]]) == 0
+
+
+def test_bulk_replay_makes_a_new_hook_of_a_completed_one_outside_of_the_quota():
+    with endpoint() as (url, got), posthook.LocalPosthook(url, quota=2) as server:
+        hook, other = add(server, "/x", data={"a": 1}), add(server, post_in="9h")
+        server.advance("1h")
+        assert bulk(server, "replay", hookIDs=[hook["id"], other["id"]]) == 1
+        server.advance(0)
+        new = server.hooks[-1]
+        assert new.id != hook["id"]
+        assert (new.path, new.data, new.status) == ("/x", {"a": 1}, "completed")
+        assert get(server, hook)["attempts"] == 1
+    assert len(got) == 2
+
+
+def test_bulk_cancel_removes_waiting_hooks_and_no_others():
+    with endpoint(500) as (url, _), posthook.LocalPosthook(url) as server:
+        failed, retry, waiting = (add(server, post_in=f"{hour}h") for hour in (1, 2, 3))
+        server.advance("2h")
+        assert get(server, failed)["status"] == "failed"
+        assert get(server, retry)["status"] == "retry"
+        ids = [hook["id"] for hook in (failed, retry, waiting)]
+        assert bulk(server, "cancel", hookIDs=ids) == 2
+        server.advance("1d")
+        assert [hook.id for hook in server.hooks] == [failed["id"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "cancelled"),
+    [
+        ({}, "deb"),
+        ({"limit": 2}, "de"),
+        ({"endpointKey": "/b"}, "b"),
+        ({"endpointKey": "/x"}, ""),
+        ({"sequenceID": "s"}, ""),
+        ({"startTime": "2100-01-01T02:00:00%2B02:00".replace("%2B", "+")}, "deb"),
+        ({"startTime": "2100-01-01T00:00:00.000001Z"}, "eb"),
+        ({"startTime": "2100-01-09T00:00:00Z"}, ""),
+        ({"endTime": "2100-01-05T00:00:00.000001Z"}, "debac"),
+    ],
+)
+def test_a_bulk_range_is_over_post_at_with_its_end_left_out(change, cancelled):
+    with posthook.LocalPosthook() as server:
+        for path, day in zip("abcde", (5, 3, 5, 1, 2)):
+            add(server, f"/{path}", postAt=f"2100-01-0{day}T00:00:00Z")
+        whole = {"startTime": "2100-01-01T00:00:00Z", "endTime": "2100-01-05T00:00:00Z", "limit": 9}
+        assert bulk(server, "cancel", **{**whole, **change}) == len(cancelled)
+        left = {hook.path for hook in server.hooks}
+    assert left == {f"/{path}" for path in "abcde" if path not in cancelled}
+
+
+TIMES = {"startTime": "2020-01-01T00:00:00Z", "endTime": "2200-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"hookIDs": None},
+        {"hookIDs": "abc"},
+        {"hookIDs": [1]},
+        {"hookIDs": [None]},
+        {"hookIDs": ["x"] * 1001},
+        {"hookIDs": [], "limit": 5},
+        {"hookIDs": ["x"], **TIMES, "limit": 5},
+        TIMES,
+        {"limit": 5},
+        {**TIMES, "startTime": None, "limit": 5},
+        {**TIMES, "endTime": None, "limit": 5},
+        {**TIMES, "endTime": "", "limit": 5},
+        {**TIMES, "endTime": "soon", "limit": 5},
+        {**TIMES, "endTime": 5, "limit": 5},
+        {**TIMES, "limit": 0},
+        {**TIMES, "limit": 1001},
+        {**TIMES, "limit": "5"},
+        {**TIMES, "limit": 2.5},
+        {**TIMES, "limit": True},
+        {**TIMES, "limit": 5, "endpointKey": 1},
+        {**TIMES, "limit": 5, "sequenceID": []},
+        [],
+    ],
+)
+@pytest.mark.parametrize("action", ["retry", "replay", "cancel"])
+def test_bulk_refuses_a_wrong_body_and_does_nothing(shared, action, body):
+    before = len(shared.hooks)
+    status, answer, _ = api(shared, "POST", f"/v1/hooks/bulk/{action}", body)
+    assert (status, list(answer)) == (400, ["error"])
+    assert len(shared.hooks) == before
+
+
+def test_bulk_takes_a_thousand_ids():
+    with posthook.LocalPosthook() as server:
+        ids = [add(server)["id"], *map(str, range(999))]
+        assert bulk(server, "cancel", hookIDs=ids) == 1
+
+
+# Async hooks
+
+
+@contextlib.contextmanager
+def open_hook(headers=None, status=202, **fields):
+    """A hook whose endpoint has answered 202: the server, the hook, and post(verb, attempt)."""
+    receiver = endpoint(lambda _: (status, headers or {}))
+    with receiver as (url, got), posthook.LocalPosthook(url, async_hooks=True) as server:
+        hook = add(server, post_in="1s", **fields)
+        server.advance(1)
+
+        def post(verb, attempt=1, *, body=None, change=""):
+            target = got[attempt - 1][1][f"Posthook-{verb}-URL"] + change
+            assert target.startswith(server.url + "/")
+            status, answer, _ = api(server, "POST", target[len(server.url) :], body, key="")
+            return status, answer["data"]["status"] if status == 200 else answer["error"]
+
+        post.got = got
+        yield server, hook, post
+
+
+def test_a_202_waits_and_an_ack_completes():
+    with open_hook() as (server, hook, post):
+        assert (get(server, hook)["status"], get(server, hook)["attempts"]) == ("pending", 0)
+        assert server.deliveries[0].status_code == 202
+        assert post("Ack", body=b"\xff" * 100_000) == (200, "completed")
+        hook = get(server, hook)
+        assert (hook["status"], hook["attempts"], hook["failureError"]) == ("completed", 1, "")
+        server.advance("1d")
+        assert len(server.deliveries) == 1
+
+
+def test_a_nack_is_a_failed_attempt_with_new_urls_for_the_next():
+    with open_hook(retryOverride={**FIXED, "minRetries": 1}) as (server, hook, post):
+        assert post("Nack", body=b"\xff" * 9000) == (200, "nacked")
+        first = get(server, hook)
+        assert (first["status"], first["attempts"], first["failureError"]) == ("retry", 1, "nacked")
+        server.advance("5s")
+        assert post("Ack", 1)[0] == post("Nack", 1)[0] == 409
+        assert post("Nack", 2) == (200, "nacked")
+        assert get(server, hook)["status"] == "failed"
+        urls = {headers[f"Posthook-{v}-URL"] for _, headers, _ in post.got for v in ("Ack", "Nack")}
+    assert len(urls) == 4
+
+
+@pytest.mark.parametrize(("first", "result"), [("Ack", "completed"), ("Nack", "nacked")])
+def test_the_first_callback_of_an_attempt_is_what_every_later_one_hears(first, result):
+    with open_hook() as (_, _, post):
+        assert post(first) == post("Ack") == post("Nack") == (200, result)
+
+
+def test_any_other_2xx_is_done_at_once_and_a_late_callback_hears_so():
+    with open_hook(status=200) as (server, hook, post):
+        assert get(server, hook)["status"] == "completed"
+        assert post("Nack") == (200, "completed")
+
+
+def test_a_callback_for_an_attempt_that_failed_by_its_answer_hears_so():
+    with open_hook(status=500) as (server, hook, post):
+        assert post("Ack") == (200, "failed")
+        assert get(server, hook)["status"] == "retry"
+
+
+def test_any_changed_character_of_a_token_is_401():
+    with open_hook() as (server, hook, post):
+        url = post.got[0][1]["Posthook-Ack-URL"][len(server.url) :]
+        token = re.search("[0-9a-f]+$", url).group()
+        assert len(token) >= 20
+        for place in range(1, len(token) + 1):
+            other = "0" if url[-place] != "0" else "A"
+            changed = url[: len(url) - place] + other + url[len(url) - place + 1 :]
+            status, body, _ = api(server, "POST", changed, key="")
+            assert (status, list(body)) == (401, ["error"])
+        assert get(server, hook)["status"] == "pending"
+
+
+def test_a_token_holds_for_one_verb_one_attempt_and_one_hook():
+    with open_hook() as (server, hook, post):
+        other = add(server)
+        url = post.got[0][1]["Posthook-Ack-URL"][len(server.url) :]
+        for changed in (
+            url.replace("/ack/", "/nack/"),
+            url.replace("/1/", "/2/"),
+            url.replace(hook["id"], other["id"]),
+            url[: url.rindex("/") + 1],
+            url[:-5] + "%C3%BC",
+            url[:-1] + "?" + url[-1],
+        ):
+            assert api(server, "POST", changed, key="")[0] == 401
+        assert api(server, "GET", url, key="")[0] == 405
+        assert api(server, "POST", url + "0", key="")[0] == 401
+
+
+def test_a_callback_of_a_deleted_hook_is_404():
+    with open_hook() as (server, hook, post):
+        api(server, "DELETE", f"/v1/hooks/{hook['id']}")
+        assert post("Ack") == (404, "Hook not found")
+        assert post("Ack", change="0")[0] == 401
+        server.advance("1d")
+
+
+def test_a_passed_deadline_is_a_failed_attempt_and_410_until_the_next_begins():
+    with open_hook(retryOverride=FIXED) as (server, hook, post):
+        server.advance(299)
+        assert get(server, hook)["status"] == "pending"
+        server.advance(2)
+        assert get(server, hook)["status"] == "retry"
+        assert "deadline" in get(server, hook)["failureError"]
+        assert post("Ack")[0] == 410
+        server.advance(5)
+        assert post("Ack")[0] == 409
+        assert post("Ack", 2) == (200, "completed")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("60", 60),
+        (" 60 ", 60),
+        ("60.5", 60.5),
+        ("9", 10),
+        ("-5", 10),
+        ("0", 10),
+        ("10800", 10_800),
+        ("99999", 10_800),
+        ("9" * 400, 10_800),
+        ("soon", 300),
+        ("", 300),
+        ("nan", 300),
+        ("1_0", 300),
+        ("٣", 300),
+        (None, 300),
+    ],
+)
+def test_the_async_timeout_is_clamped_and_300_when_unreadable(text, seconds):
+    assert posthook._callback_seconds(text) == seconds
+
+
+def test_the_async_timeout_counts_from_the_answer_in_any_case():
+    with open_hook({"POSTHOOK-async-timeout": "20"}) as (server, hook, _):
+        server.advance(18)
+        assert get(server, hook)["status"] == "pending"
+        server.advance(3)
+        assert get(server, hook)["status"] == "retry"
+
+
+@pytest.mark.parametrize(
+    ("verb", "answer", "result", "status"),
+    [
+        ("Ack", 202, "completed", "completed"),
+        ("Ack", 500, "completed", "completed"),
+        ("Nack", 202, "nacked", "retry"),
+    ],
+)
+def test_a_callback_may_be_faster_than_the_answer(verb, answer, result, status):
+    def hurry(request):
+        url = request.headers[f"Posthook-{verb}-URL"]
+        heard.append(api(server, "POST", url[len(server.url) :], key="")[1])
+        return answer
+
+    heard = []
+    with endpoint(hurry) as (url, _), posthook.LocalPosthook(url, async_hooks=True) as server:
+        hook = add(server, post_in="1s", retryOverride=FIXED)
+        server.advance(1)
+        assert heard == [{"data": {"status": result}}]
+        assert (get(server, hook)["status"], get(server, hook)["attempts"]) == (status, 1)
+
+
+def test_a_deadline_passes_in_real_time_too_and_is_410_even_before_it_is_noticed():
+    project = posthook._Project(1, True, None)
+    now = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    second = timedelta(seconds=1)
+    project.schedule(now, ("/a", {}, second, None))
+    hook = project.begin(now + second)
+    url = project.callback_headers(hook, "")["Posthook-Ack-URL"].split("/")[3:]
+    project.end(hook, hook.record(202, "", 0.1), 10, now + second)
+    assert project.due() == now + 11 * second
+    with pytest.raises(posthook.PosthookError) as error:
+        project.callback(now + 11 * second, *url, None)
+    assert error.value.status_code == 410
+    assert project.callback(now + 10 * second, *url, None)[0] == 200
+
+
+# Size
+
+
+def test_a_thousand_hooks_over_a_month_take_less_than_two_seconds():
+    with posthook.LocalPosthook() as server:
+        for number in range(1000):
+            add(server, post_in=f"{number * 40 + 1}m")
+        start = time.perf_counter()
+        server.advance("30d")
+        seconds = time.perf_counter() - start
+        assert len(server.deliveries) == 1000
+    assert seconds < 2
 
 
 # ==================================================================================================
