@@ -3399,7 +3399,7 @@ class LocalPosthook:
     Attributes:
         url: the API's base URL, from the start of the ``with`` block on.
         observer: None, or a function that gets a line of ASCII text after each API call and each
-            attempt, from several threads. The lines hold no key and no callback token.
+            attempt, on several threads; it must not call ``advance``. No line holds a key or token.
     """
 
     def __init__(
@@ -3613,16 +3613,17 @@ class LocalPosthook:
 def _check_arguments(url: str | None, port: int, quota: int, *keys: str) -> None:
     from urllib.parse import urlsplit
 
-    if not all(isinstance(text, str) for text in ("" if url is None else url, *keys)):
+    if not all(isinstance(text, str) for text in (keys if url is None else (url, *keys))):
         raise TypeError("forward_to, api_key and signing_key are text")
     if not type(port) is type(quota) is int:
         raise TypeError("port and quota are whole numbers")
     if not all(map(str.strip, keys)) or quota < 0 or not 0 <= port <= 65_535:
         raise ValueError("keys are not empty, quota is not negative, port is 0 to 65535")
-    parts = urlsplit("http://host" if url is None else url)  # raises ValueError too
-    plain = not set("@?#") & set(url or "") and _on_the_wire(url or "") == (url or "")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or not plain:
-        raise ValueError("forward_to is an http or https URL such as http://127.0.0.1:8000")
+    if url is not None:
+        parts = urlsplit(url)  # raises ValueError too, as .port does
+        plain = _on_the_wire(url) == url and not set("@?#") & set(url) and parts.port != 0
+        if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+            raise ValueError("forward_to is an http or https URL such as http://127.0.0.1:8000")
 
 
 def _check_step(duration: str | timedelta | float) -> timedelta:
@@ -3778,13 +3779,10 @@ class _Project:
         elif tries > retries["minRetries"]:
             hook.update(status=STATUS_FAILED, failureError=error or result)
         else:
+            moment = now + timedelta(seconds=_retry_seconds(retries, tries, self._random()))
             hook.update(status=STATUS_RETRY, failureError=error or result)
-            delay = _retry_seconds(retries, tries, self._random())
-            self._try(hook, now + timedelta(seconds=delay))
-
-    def _try(self, hook: _LocalHook, moment: datetime) -> None:
-        hook["tryAt"] = _format_time(moment)
-        self._wake(hook, moment)
+            hook["tryAt"] = _format_time(moment)
+            self._wake(hook, moment)
 
     def _wake(self, hook: _LocalHook, moment: datetime) -> None:
         self._count += 1
@@ -3881,8 +3879,8 @@ class _Project:
 
     def _retry(self, hook: _LocalHook, now: datetime) -> None:
         hook.forgiven = hook["attempts"]
-        hook["status"] = STATUS_RETRY
-        self._try(hook, now)
+        hook.update(status=STATUS_RETRY, tryAt=_format_time(now))
+        self._wake(hook, now)
 
     def _replay(self, hook: _LocalHook, now: datetime) -> None:
         self._add(hook["path"], hook["data"], now, hook.get("retryOverride"), now)
@@ -3988,19 +3986,12 @@ def _read_object(body: bytes) -> dict[str, Any]:
     if len(body) > _MAX_JSON:
         raise PayloadTooLargeError("Payload exceeds 64 KB limit")
     try:
-        value = json.loads(body.decode(), parse_constant=_read_float, parse_float=_read_float)
+        value = json.loads(body.decode())
     except (ValueError, RecursionError):
         value = None
     if type(value) is not dict:
         raise BadRequestError("the body must be a JSON object")
     return value
-
-
-def _read_float(text: str) -> float:
-    number = float(text)
-    if number - number != 0:  # NaN, infinity, or 1e999: there is no JSON to give them back in
-        raise ValueError("no JSON number")
-    return number
 
 
 def _field(
@@ -4022,14 +4013,14 @@ def _read_schedule(query: str, body: bytes) -> tuple[str, Any, Any, Any]:
     fields = _read_object(body)
     if not _field(fields, "path", str):
         raise BadRequestError("path is required")
-    data = deep = fields.get("data", {})
-    for _ in range(50):  # data that could just be read must also fit into an answer
-        deep = [deep]
+    data, deep = fields.get("data", {}), fields
+    for _ in range(50):  # what could just be read must also fit into an answer
+        deep = {"": deep}
     try:
-        size = len(_encode(deep)) - 100
-    except RecursionError:
-        raise BadRequestError("data is nested too deeply") from None
-    if size > _MAX_DATA:
+        _encode(deep)
+    except (ValueError, RecursionError):
+        raise BadRequestError("a number is too large, or data nested too deeply") from None
+    if len(_encode(data)) > _MAX_DATA:
         raise PayloadTooLargeError("Payload exceeds 64 KB limit")
     return fields["path"], data, _read_moment(fields), _read_override(fields)
 
@@ -4180,8 +4171,9 @@ def _route(method: str, path: str) -> tuple[Any, Any, tuple[str, ...]]:
 
 
 def _encode(value: Any) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """The value as JSON. NaN and what is too large for a float, read as infinity: ValueError."""
     try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair is JSON only as an escape
         return json.dumps(value, separators=(",", ":")).encode()

@@ -436,10 +436,11 @@ def test_local_refuses_a_wrong_argument(arguments, error):
 def test_local_runs_only_once_and_only_inside_its_block():
     server = posthook.LocalPosthook()
     with pytest.raises(posthook.PosthookError, match="with"):
-        server.advance(1)
+        server.advance("9d")
     with server:
-        add(server, post_in="1s")
+        created = moment(add(server, post_in="1s")["createdAt"])
         server.advance(1)
+    assert abs(created - datetime.now(timezone.utc)) < timedelta(seconds=2)
     with pytest.raises(posthook.PosthookError, match="with"):
         server.advance(1)
     with pytest.raises(posthook.PosthookError, match="once"):
@@ -1023,6 +1024,7 @@ def test_a_client_that_resets_its_connection_prints_nothing(capfd, caplog):
         b'{"path": "/a", "postIn": "1s", "data": NaN}',
         b'{"path": "/a", "postIn": "1s", "data": -Infinity}',
         b'{"path": "/a", "postIn": "1s", "data": 1e999}',
+        b'{"path": "/a", "postIn": "1s", "data": ' + b"9" * 5000 + b"}",
         b'{"path": "/a", "postIn": "1s"} {}',
     ],
 )
