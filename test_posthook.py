@@ -1924,6 +1924,10 @@ def names(hooks):
     return [hook["path"] for hook in hooks]
 
 
+COMMANDS = ("demo", "local", "schedule", "get", "list", "delete")
+COMMANDS += ("retry", "replay", "cancel", "ack", "nack", "deliver")
+
+
 # -- What every command keeps to
 
 
@@ -1931,7 +1935,7 @@ def test_help_names_every_command_and_each_has_help_with_an_example(capsys):
     assert posthook.main(["--help"]) == 0
     overview = capsys.readouterr().out
     assert overview.startswith("usage: python posthook.py ")
-    for name in "demo local schedule get list delete retry replay cancel ack nack deliver".split():
+    for name in COMMANDS:
         assert f"\n  {name} " in overview
         assert posthook.main([name, "-h"]) == 0
         text, err = capsys.readouterr()
@@ -2037,10 +2041,9 @@ def test_a_key_that_cannot_be_sent_is_not_shown(run, monkeypatch):
 
 def test_an_unreachable_service_is_1_with_its_address(run, monkeypatch):
     monkeypatch.setenv("POSTHOOK_API_KEY", "pk_test")
-    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
-        monkeypatch.setenv(
-            "POSTHOOK_BASE_URL", "http://127.0.0.1:%d" % closed_soon.getsockname()[1]
-        )
+    with socket.create_server(("127.0.0.1", 0)) as soon_closed:
+        port = soon_closed.getsockname()[1]
+    monkeypatch.setenv("POSTHOOK_BASE_URL", f"http://127.0.0.1:{port}")
     status, out, err = run("delete", "a")
     assert (status, out) == (1, []) and "127.0.0.1" in err and "refused" in err
 
