@@ -4325,7 +4325,7 @@ def main(argv: list[str] | None = None) -> int:
         status = 130
     except BrokenPipeError:
         status = 141
-    except (PosthookError, OSError, RecursionError) as error:
+    except (PosthookError, OSError, RuntimeError) as error:  # RuntimeError: no thread, too deep
         status = 1
         _complain(error)
     except (ValueError, TypeError) as error:  # an argument that cannot work
@@ -4353,7 +4353,7 @@ def _run(argv: list[str]) -> int:
         _tell(_overview())
         return 2
     else:
-        _reject(f"unknown command: {name} (--help lists the commands)")
+        _reject("no such command: --help lists them")
     return 0
 
 
@@ -4396,7 +4396,7 @@ def _do_list(args: argparse.Namespace) -> None:
         else:
             hooks = client.hooks.list(status=args.status, limit=args.limit)
         for hook in hooks:
-            _print(hook.raw)
+            _print(hook.raw, flush=False)  # there may be a million
 
 
 def _do_delete(args: argparse.Namespace) -> None:
@@ -4424,25 +4424,25 @@ def _do_callback(send: Callable[[str, object], CallbackResult], args: argparse.N
 
 
 def _do_deliver(args: argparse.Namespace) -> int:
-    from urllib.parse import urlsplit
+    from urllib.request import Request
+    from uuid import uuid4
 
-    keys = _signing_keys()
-    if not keys:
-        raise ValueError("no signing key: set POSTHOOK_SIGNING_KEY")
-    parts = urlsplit(args.url)
-    origin = f"{parts.scheme}://{parts.netloc}"
-    path = parts._replace(scheme="", netloc="", path=parts.path or "/", fragment="").geturl()
-    data, now = _json_argument(args.data), datetime.now(timezone.utc)
-    # A LocalPosthook of its own knows what a delivery looks like.
-    with LocalPosthook(origin, signing_key=keys[0]) as server:
-        with Posthook(server.api_key, base_url=server.url) as client:
-            client.hooks.schedule(path, post_at=now, data=data)
-        server.advance(0)
-        attempt = server.deliveries[0]
-    if attempt.status_code is None:
-        raise PosthookError(attempt.error)
-    _print({"id": attempt.hook_id, "status": attempt.status_code})
-    return 1 if attempt.error else 0
+    signatures, hook_id = create_signatures(), str(uuid4())
+    headers = {"Content-Type": "application/json", "User-Agent": "Posthook/1.0"}
+    request = Request(args.url, headers=headers, method="POST")
+    data = {} if args.data is None else _json_argument(args.data)
+    payload = {"id": hook_id, "path": request.selector or "/", "data": data}
+    now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}"
+    payload.update(dict.fromkeys(("postAt", "postedAt", "createdAt", "updatedAt"), now))
+    request.data = body = json.dumps(payload, allow_nan=False).encode()
+    for name, value in signatures.sign(body, hook_id=hook_id).items():
+        request.add_header(name, value)
+    with contextlib.closing(build_opener()) as opener:
+        answer = opener.open(request, timeout=10)  # seconds; the service's limit for an attempt
+    _print(
+        {"id": hook_id, "status": answer.status, "body": answer.read().decode("utf-8", "replace")}
+    )
+    return 0 if 200 <= answer.status <= 299 else 1
 
 
 def _do_local(args: argparse.Namespace) -> int:
@@ -4581,8 +4581,10 @@ POSTHOOK_API_KEY, POSTHOOK_SIGNING_KEY and POSTHOOK_BASE_URL."""
 
 
 def _reject(message: str) -> NoReturn:
-    """Refuse the command line, as argparse does, but without what may be a callback URL."""
-    raise ValueError(re.sub(r"\S*/\S*", "...", message))
+    """Refuse the command line, as argparse does, but repeat no value: it may be a secret."""
+    refusal, unknown, arguments = message.partition("unrecognized arguments: ")
+    options = re.findall(r"(?<!\S)--?[a-z-]+", arguments)
+    raise ValueError(re.sub(r":? '.*", "", refusal) + unknown + " ".join(options))
 
 
 def _json_argument(text: str | None) -> object:
@@ -4602,18 +4604,15 @@ def _json_argument(text: str | None) -> object:
         raise ValueError(f"the JSON cannot be read: {error}") from None
 
 
-def _print(result: object) -> None:
-    print(json.dumps(result))  # ASCII, whatever the terminal knows
-
-
-def _signing_keys() -> list[str]:
-    return os.environ.get("POSTHOOK_SIGNING_KEY", "").replace(",", " ").split()
+def _print(result: object, *, flush: bool = True) -> None:
+    print(json.dumps(result), flush=flush)  # ASCII, whatever the terminal knows
 
 
 def _complain(message: object) -> None:
     """Print a message to stderr, in one line, without the environment's keys."""
     text = str(message)
-    keys = [os.environ.get("POSTHOOK_API_KEY", "").strip(), *_signing_keys()]
+    keys = os.environ.get("POSTHOOK_SIGNING_KEY", "").replace(",", " ").split()
+    keys.append(os.environ.get("POSTHOOK_API_KEY", "").strip())
     for key in sorted(keys, key=len, reverse=True):
         if len(key) >= 4:  # a shorter one is no secret, and part of words
             text = text.replace(key, "...")
