@@ -4439,9 +4439,8 @@ def _do_deliver(args: argparse.Namespace) -> int:
         request.add_header(name, value)
     with contextlib.closing(build_opener()) as opener:
         answer = opener.open(request, timeout=10)  # seconds; the service's limit for an attempt
-    _print(
-        {"id": hook_id, "status": answer.status, "body": answer.read().decode("utf-8", "replace")}
-    )
+    text = answer.read().decode("utf-8", "replace")
+    _print({"id": hook_id, "status": answer.status, "body": text})
     return 0 if 200 <= answer.status <= 299 else 1
 
 
@@ -4483,6 +4482,7 @@ _CHOSEN = (
     "ids --from --to --limit --endpoint-key --sequence-id",
     "--from 2030-02-01T00:00:00Z --to 2030-02-02T00:00:00Z --limit 500",
 )
+_CALLBACK = ("url --body", '"$URL"')
 _COMMANDS: dict[str, tuple[Callable[[Any], int | None], str, str, str]] = {
     "demo": (lambda args: _do_demo(), "see everything at work, without account or network", "", ""),
     "local": (
@@ -4503,11 +4503,11 @@ _COMMANDS: dict[str, tuple[Callable[[Any], int | None], str, str, str]] = {
     "retry": (functools.partial(_do_bulk, "retry"), "deliver failed hooks again", *_CHOSEN),
     "replay": (functools.partial(_do_bulk, "replay"), "deliver completed hooks anew", *_CHOSEN),
     "cancel": (functools.partial(_do_bulk, "cancel"), "cancel waiting hooks", *_CHOSEN),
-    "ack": (functools.partial(_do_callback, ack), "say a hook is done", "url --body", '"$URL"'),
-    "nack": (functools.partial(_do_callback, nack), "say it failed", "url --body", '"$URL"'),
+    "ack": (functools.partial(_do_callback, ack), "report that an async hook is done", *_CALLBACK),
+    "nack": (functools.partial(_do_callback, nack), "report that it has failed", *_CALLBACK),
     "deliver": (
         _do_deliver,
-        "deliver to a URL of yours",
+        "send one signed delivery to an app of yours",
         "url --data",
         "http://127.0.0.1:8000/remind",
     ),
@@ -4539,10 +4539,7 @@ _ARGUMENTS = {
     "--body": _option("JSON", "what Posthook is told with it"),
     "--port": _option("N", "of 127.0.0.1; a free one if not given", type=int, default=0),
     "--forward": _option("URL", "where hooks are delivered, path appended", dest="forward_to"),
-    "--async-hooks": {
-        "action": "store_true",
-        "help": "send ack and nack URLs; 202 is not done yet",
-    },
+    "--async-hooks": {"action": "store_true", "help": "send ack URLs, and wait after a 202"},
 }
 _PROGRAM = "python posthook.py"
 
@@ -4657,10 +4654,8 @@ def _do_demo() -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             delivery = signatures.parse_delivery(body, self.headers)
             status = answers[delivery.path].pop(0)
-            when = f"{delivery.posted_at:%Y-%m-%d %H:%M:%S} UTC"
-            news.append(
-                f"{when}: {delivery.path} {delivery.data} is verified, the app says {status}"
-            )
+            what = f"{delivery.posted_at:%Y-%m-%d %H:%M:%S} UTC: {delivery.path} {delivery.data}"
+            news.append(f"{what} is verified, the app says {status}")
             seen.append((delivery, self.headers))
             self.send_response(status)
             self.end_headers()
@@ -4695,9 +4690,7 @@ def _tell_story(do: Callable[..., None], seen: list[tuple[Delivery, Message]]) -
     do("client.hooks.schedule", "/report", post_at=f"{tomorrow}T09:00:00Z", data={"user": "ada"})
     do("client.hooks.schedule", "/lunch", post_at_local=f"{later}T12:30:00", timezone="Asia/Tokyo")
 
-    print(
-        "\nAn hour later the first is due. It comes signed, and the app says 202: not done yet.\n"
-    )
+    print("\nAn hour later the first is due. It comes signed; the app says 202: not done yet.\n")
     do("server.advance", "1h")
     delivery, headers = seen[0]
     print(f"    Posthook-Signature: {headers['Posthook-Signature']}")
@@ -4714,7 +4707,8 @@ def _tell_story(do: Callable[..., None], seen: list[tuple[Delivery, Message]]) -
     forged = delivery.body.replace(b"3", b"4")
     shown = "delivery.body.replace(b'3', b'4'), headers"
     do("signatures.parse_delivery", forged, headers, shown=shown)
-    print(f"\nNext: `{_PROGRAM} local --forward URL` is such a Posthook for your own app.")
+    print(f"\nNext: `{_PROGRAM} local --forward http://127.0.0.1:8000` does this for your own app,")
+    print(f"and `{_PROGRAM} --help` lists the other commands.")
 
 
 def _do_aloud(

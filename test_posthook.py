@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import re
+import runpy
 import shlex
 import signal
 import socket
@@ -1962,9 +1963,11 @@ def test_version_prints_the_version(capsys):
     assert capsys.readouterr().out == f"{posthook.__version__}\n"
 
 
-def test_without_arguments_main_takes_those_of_the_process(monkeypatch, capsys):
+def test_the_file_is_a_program_that_takes_the_arguments_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["posthook.py", "--version"])
-    assert posthook.main() == 0
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(posthook.__file__, run_name="__main__")
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"{posthook.__version__}\n")
 
 
 @pytest.mark.parametrize(
