@@ -37,8 +37,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import hmac
 import inspect
 import io
 import itertools
@@ -70,22 +68,17 @@ if TYPE_CHECKING:
         Iterable,
         Iterator,
         Mapping,
+        MutableMapping,
     )
     from datetime import tzinfo
     from queue import SimpleQueue
     from typing import Any, Protocol, TypeVar, Union
 
+    from _typeshed.wsgi import StartResponse, WSGIApplication
     from typing_extensions import Concatenate, ParamSpec
 
     P = ParamSpec("P")
     T = TypeVar("T")
-
-    class _HasItems(Protocol):
-        def items(self) -> Iterable[tuple[object, object]]: ...
-
-    _DeliveryHeaders = Union[
-        _HasItems, Iterable[Union[tuple[object, object], list[str], list[bytes]]]
-    ]
 
 __version__ = "1.0.0"
 
@@ -757,6 +750,24 @@ def _format_duration(delay: timedelta) -> str:
 #    hmac and logging; never a socket, never an API path.
 # ==================================================================================================
 
+if TYPE_CHECKING:
+
+    class _HasItems(Protocol):
+        def items(self) -> Iterable[tuple[object, object]]: ...
+
+    _DeliveryHeaders = Union[
+        _HasItems, Iterable[Union[tuple[object, object], list[str], list[bytes]]]
+    ]
+    _HandlerFunction = Callable[
+        ["Delivery"], Union["Result", None, Awaitable[Union["Result", None]]]
+    ]
+    _Reply = tuple[int, Mapping[str, str], str]  # status, headers, body
+    _AsgiMessage = MutableMapping[str, Any]
+    _AsgiReceive = Callable[[], Awaitable[_AsgiMessage]]
+    _AsgiSend = Callable[[_AsgiMessage], Awaitable[None]]
+    _AsgiApp = Callable[[_AsgiMessage, _AsgiReceive, _AsgiSend], Coroutine[Any, Any, None]]
+    _LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
+
 
 def create_signatures(
     signing_key: str | list[str] | tuple[str, ...] | None = None,
@@ -822,20 +833,21 @@ class SignaturesService:
                 says why.
             TypeError: ``body`` or ``headers`` is none of these kinds of object.
         """
-        raw = body if type(body) is bytes else _received_body(body)
+        raw = body if type(body) is bytes else _raw_body(body)
         keys = self._keys if signing_key is None else _encoded_keys(signing_key)
         if not keys:
             raise _untrusted("no_key", f"No signing key: {_HOW_TO_SET_A_KEY}")
         own = _own_headers(headers)
-        for name in ("timestamp", "signature"):
-            if name not in own:
-                raise _untrusted("missing_header", f"Missing Posthook-{name.title()} header")
-        digits = _timestamp(own["timestamp"])
+        stamps, signatures = own.get("timestamp"), own.get("signature")
+        if not stamps or not signatures:
+            missing = "Signature" if stamps else "Timestamp"
+            raise _untrusted("missing_header", f"Missing Posthook-{missing} header")
+        digits = _timestamp(stamps)
         stamp = int(digits)
         age = (int(time.time()) if now is None else now // 1) - stamp
         if not -tolerance <= age <= tolerance:  # put like this, NaN does not pass
             raise _out_of_time(age)
-        if not _is_signed(keys, _signed_message(digits, raw), own["signature"]):
+        if not _is_signed(keys, digits.encode() + b"." + raw, signatures):
             raise _untrusted("mismatch", f"Signature verification failed: {_WHY_MISMATCH}")
         return _delivery(raw, stamp, own)
 
@@ -867,12 +879,79 @@ class SignaturesService:
         stamp = str(int(time.time() if timestamp is None else timestamp))
         headers = {
             "Posthook-Timestamp": stamp,
-            "Posthook-Signature": f"v1,{_hexmac(key, _signed_message(stamp, raw))}",
+            "Posthook-Signature": "v1," + _hexmac(key, stamp.encode() + b"." + raw),
             "X-Ph-Signature": _hexmac(key, raw),
         }
         if hook_id is not None:
             headers["Posthook-Id"] = hook_id
         return headers
+
+    def wsgi_handler(self, f: _HandlerFunction) -> WSGIApplication:
+        """A WSGI app that verifies each delivery, calls ``f`` with it, and answers Posthook.
+
+        ``f(delivery)`` returns ``Result.ack()`` or None (answered 200: done),
+        ``Result.accept(seconds)`` (202: a callback follows) or ``Result.nack(error)`` (500: try
+        again). If it raises, that is logged and answered 500. It is not called for a request that
+        is no POST (405), above 1 MiB (413), unreadable (400) or not to be trusted (401), nor while
+        there is no signing key (500, logged). The path is not looked at. An async ``f`` is run to
+        its end in an event loop of its own.
+
+        Raises:
+            TypeError: ``f`` cannot be called.
+        """
+        call = _blocking(f)
+
+        def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+            method = environ.get("REQUEST_METHOD")
+            answer = _at_once(
+                _respond(self, method, environ, functools.partial(_wsgi_body, environ), call)
+            )
+            return _wsgi_answer(answer, start_response)
+
+        return app
+
+    def asgi_handler(self, f: _HandlerFunction) -> _AsgiApp:
+        """An ASGI 3 app that does what ``wsgi_handler`` says.
+
+        A sync ``f`` runs on a thread of its own, however many do so at once, and never holds up
+        the event loop. Lifespan events are answered, a WebSocket is closed.
+
+        Raises:
+            TypeError: ``f`` cannot be called.
+        """
+        call = _awaiting(f)
+
+        async def app(scope: _AsgiMessage, receive: _AsgiReceive, send: _AsgiSend) -> None:
+            if scope["type"] != "http":
+                await _asgi_other(scope["type"], receive, send)
+                return
+            read, headers = functools.partial(_asgi_body, receive), scope.get("headers", ())
+            try:
+                await _asgi_answer(await _respond(self, scope["method"], headers, read, call), send)
+            except (_Disconnected, OSError):  # nobody is left to be answered
+                return
+
+        return app
+
+    def lambda_handler(self, f: _HandlerFunction) -> _LambdaHandler:
+        """An AWS Lambda handler that does what ``wsgi_handler`` says.
+
+        It takes the events of API Gateway (REST, and HTTP with payloads 1.0 and 2.0), of Function
+        URLs and of load balancers, and answers in the form of each.
+
+        Raises:
+            TypeError: ``f`` cannot be called; raised by the handler, the event is no HTTP request.
+        """
+        call = _blocking(f)
+
+        def handler(event: dict[str, Any], context: object = None) -> dict[str, Any]:
+            method, headers = _lambda_request(event)
+            answer = _at_once(
+                _respond(self, method, headers, functools.partial(_lambda_body, event), call)
+            )
+            return _lambda_answer(answer, event)
+
+        return handler
 
 
 _HOW_TO_SET_A_KEY = "pass signing_key, or set POSTHOOK_SIGNING_KEY"
@@ -900,16 +979,9 @@ def _encoded_keys(signing_key: str | list[str] | tuple[str, ...]) -> tuple[bytes
     return tuple(key.strip().encode("utf-8", "surrogatepass") for key in keys if key.strip())
 
 
-def _received_body(body: object) -> bytes:
-    try:
-        return _raw_body(body)
-    except UnicodeEncodeError:  # its text would quote the body at any length
-        raise _untrusted("bad_payload", _BAD_PAYLOAD + "no text that UTF-8 can hold") from None
-
-
 def _raw_body(body: object) -> bytes:
-    if isinstance(body, str):
-        return body.encode()
+    if isinstance(body, str):  # a lone surrogate is for the signature, or the parser, to refuse
+        return body.encode("utf-8", "surrogatepass")
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body)
     raise TypeError(
@@ -928,18 +1000,17 @@ _OWN_HEADERS = {
 def _own_headers(headers: _DeliveryHeaders) -> dict[str, list[str]]:
     """The values of the headers that are Posthook's, in one pass; a repeated header has several."""
     own: dict[str, list[str]] = {}
-    spelled = _OWN_HEADERS.get
     items = getattr(headers, "items", None)  # not headers[name]: it gives one value of several
-    pairs: Any = headers if items is None else items
     try:
-        for name, value in pairs if items is None else pairs():
-            known = spelled((name if type(name) is str else _name(name)).lower())
-            if known is not None:
-                texts = [value] if type(value) is str else _texts(value)
-                if known in own:
-                    own[known] += texts
-                elif texts:
-                    own[known] = texts
+        pairs: Any = headers if items is None else items()
+        for name, value in pairs:
+            lowered = name.lower() if type(name) is str else _lowered(name)
+            if lowered in _OWN_HEADERS:
+                known = _OWN_HEADERS[lowered]
+                if type(value) is str and known not in own:
+                    own[known] = [value]
+                else:
+                    own.setdefault(known, []).extend(_texts(value))
     except (TypeError, ValueError) as error:  # cannot be iterated over, or does not give pairs
         raise TypeError(
             "pass the request's headers: an object with items(), (name, value) pairs, or a WSGI "
@@ -948,10 +1019,10 @@ def _own_headers(headers: _DeliveryHeaders) -> dict[str, list[str]]:
     return own
 
 
-def _name(name: object) -> str:
+def _lowered(name: object) -> str:
     if isinstance(name, bytes):
-        return name.decode("latin-1")
-    return name if isinstance(name, str) else ""
+        return name.decode("latin-1").lower()
+    return name.lower() if isinstance(name, str) else ""
 
 
 def _texts(value: object) -> list[str]:
@@ -968,8 +1039,8 @@ _STAMP_DIGITS = 18  # Unix seconds have 10; int() of a text without limit takes 
 def _timestamp(values: list[str]) -> str:
     """The digits that were signed; a repeated header must say the same again."""
     digits = values[0].strip()
-    alone = len(values) == 1 or {value.strip() for value in values} == {digits}
-    if alone and len(digits) <= _STAMP_DIGITS and digits.isascii() and digits.isdigit():
+    agreed = len(values) == 1 or all(value.strip() == digits for value in values)
+    if agreed and len(digits) <= _STAMP_DIGITS and digits.isascii() and digits.isdigit():
         return digits
     raise _untrusted("bad_timestamp", "Invalid Posthook-Timestamp header: no Unix time in seconds")
 
@@ -986,20 +1057,20 @@ _v1_signatures = re.compile(r"(?<![^\s,])v1,([0-9a-fA-F]{64})(?![^\s,])", re.ASC
 
 def _is_signed(keys: Iterable[bytes], message: bytes, values: list[str]) -> bool:
     """Whether one of the v1 signatures in the header's values is one of the keys' of message."""
+    import hmac
+
     offered = _v1_signatures(" ".join(values))
     for key in keys:
-        right = _hexmac(key, message)
+        right = hmac.digest(key, message, "sha256").hex()
         for signature in offered:
             if hmac.compare_digest(right, signature.lower()):
                 return True
     return False
 
 
-def _signed_message(stamp: str, body: bytes) -> bytes:
-    return stamp.encode() + b"." + body
-
-
 def _hexmac(key: bytes, message: bytes) -> str:
+    import hmac  # here and above: it loads OpenSSL, which a client that only schedules may not need
+
     return hmac.digest(key, message, "sha256").hex()
 
 
@@ -1029,7 +1100,8 @@ def _callback_urls(own: Mapping[str, list[str]]) -> tuple[str | None, str | None
 
 
 def _first(own: Mapping[str, list[str]], name: str) -> str:
-    return own[name][0].strip() if name in own else ""
+    values = own.get(name)
+    return values[0].strip() if values else ""
 
 
 _read_json = json.JSONDecoder().raw_decode  # json.loads would take UTF-16 as well
@@ -1051,6 +1123,310 @@ _BAD_PAYLOAD = "Failed to parse delivery payload: "
 
 def _untrusted(reason: str, message: str) -> SignatureVerificationError:
     return SignatureVerificationError(message, reason=reason)
+
+
+# The handlers: one core between three faces. It is a coroutine for the sake of ASGI. What the other
+# two hand it never waits, so that for them it runs through without an event loop.
+
+_BODY_LIMIT = 1_048_576  # bytes; the service takes 64 KB of data, however it is encoded
+_NACK_CHARACTERS = 1_000  # of a nack's reason, in the answer and in the log
+
+
+class _Refused(Exception):
+    """A request that is answered without a look at its signature."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.answer = _error_answer(status, why)
+
+
+class _Disconnected(Exception):
+    """The client went away in the middle of its request."""
+
+
+async def _respond(
+    signatures: SignaturesService,
+    method: object,
+    headers: _DeliveryHeaders,
+    read: Callable[[], Awaitable[bytes]],
+    call: Callable[[Delivery], Awaitable[object]],
+) -> _Reply:
+    """The core: what came in, verified, handed to the function; what that said, as an answer.
+
+    ``read`` gives the body or raises _Refused; ``call`` runs the handler function to its end.
+    """
+    try:
+        if method != "POST":
+            raise _Refused(405, "deliveries are sent by POST")
+        delivery = signatures.parse_delivery(await read(), headers)
+    except _Refused as refused:
+        return refused.answer
+    except SignatureVerificationError as error:
+        return _untrusted_answer(error)
+    try:
+        return _result_answer(await call(delivery), delivery)
+    except (Exception, SystemExit) as error:  # SystemExit: of some library, for one request
+        _log.error("the handler of hook %.100r failed", delivery.hook_id, exc_info=error)
+        return _error_answer(500, "the handler failed")
+
+
+def _check_size(size: int) -> None:
+    if size > _BODY_LIMIT:
+        raise _Refused(413, f"a delivery has at most {_BODY_LIMIT} bytes")
+
+
+def _untrusted_answer(error: SignatureVerificationError) -> _Reply:
+    if error.reason == "no_key":
+        _log.error("a delivery could not be verified: %s", error)
+        return _error_answer(500, "the receiver has no signing key")
+    _log.info("a delivery was refused: %s", error)
+    return _error_answer(401, error.message)
+
+
+def _result_answer(result: object, delivery: Delivery) -> _Reply:
+    """The answer for what the function returned; raises for what it may not return."""
+    if result is None:
+        result = Result.ack()
+    if not isinstance(result, Result):
+        raise TypeError(f"a handler returns a Result or None, not {type(result).__name__}")
+    if result.kind == "nack":
+        why = "nack" if result.error is None else str(result.error) or repr(result.error)
+        why = why[:_NACK_CHARACTERS]
+        _log.info("nack for hook %.100r: %r", delivery.hook_id, why)
+        return _error_answer(500, why)
+    status, headers = {"ack": 200, "accept": 202}[result.kind], dict(_JSON)
+    if status == 202 and result.timeout is not None:  # rounded up: no less than what was asked for
+        headers["Posthook-Async-Timeout"] = str(int(-(-result.timeout // 1)))
+    return status, headers, '{"ok": true}'
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+def _error_answer(status: int, why: str) -> _Reply:
+    headers = {**_JSON, "Allow": "POST"} if status == 405 else _JSON
+    return status, headers, json.dumps({"error": why})
+
+
+def _at_once(coroutine: Coroutine[Any, Any, _Reply]) -> _Reply:
+    """Run a coroutine that never waits for anything to its end."""
+    try:
+        while True:
+            coroutine.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+# How a face without and one with an event loop calls a handler function, sync or async.
+
+
+def _blocking(f: _HandlerFunction) -> Callable[[Delivery], Awaitable[object]]:
+    _refuse_uncallable(f)
+
+    async def call(delivery: Delivery) -> object:
+        result: Any = f(delivery)
+        return _completed(result) if hasattr(result, "__await__") else result
+
+    return call
+
+
+def _completed(awaitable: Awaitable[object]) -> object:
+    """What an awaitable comes to, in an event loop of its own, closed again: there is no other."""
+    import asyncio
+
+    async def main() -> object:
+        return await awaitable
+
+    try:
+        if asyncio._get_running_loop() is None:
+            return asyncio.run(main())
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(1) as pool:  # we are called by an async test, or in a notebook
+            return pool.submit(asyncio.run, main()).result()
+    except asyncio.CancelledError as error:  # a BaseException: who calls us would not catch it
+        raise RuntimeError("the handler's coroutine was cancelled") from error
+
+
+def _awaiting(f: _HandlerFunction) -> Callable[[Delivery], Awaitable[object]]:
+    import inspect
+
+    _refuse_uncallable(f)
+    if inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(type(f).__call__):
+        return f  # type: ignore[return-value]
+
+    async def call(delivery: Delivery) -> object:
+        result = await _on_thread(f, delivery)
+        return await result if hasattr(result, "__await__") else result
+
+    return call
+
+
+def _refuse_uncallable(f: object) -> None:
+    if not callable(f):
+        raise TypeError(f"pass a function that takes a Delivery, not {type(f).__name__}")
+
+
+async def _on_thread(f: _HandlerFunction, delivery: Delivery) -> Any:
+    """Call ``f`` on a thread of its own, which ends with it.
+
+    Not on asyncio's: they are few, the program has other work for them, and they stay.
+    """
+    import asyncio
+    import contextlib
+    import contextvars
+    import threading
+
+    loop, ended, context = asyncio.get_running_loop(), asyncio.Event(), contextvars.copy_context()
+    result: object = None
+    failure: BaseException | None = None
+
+    def work() -> None:
+        nonlocal result, failure
+        try:
+            result = context.run(f, delivery)
+        except BaseException as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # cancelled, and the loop closed: nobody waits
+            loop.call_soon_threadsafe(ended.set)
+
+    thread = threading.Thread(target=work, name="posthook-handler", daemon=True)
+    thread.start()
+    await ended.wait()
+    while thread.is_alive():  # it has only to end; yet among busy threads join() could take long
+        await asyncio.sleep(0)
+    if failure is not None:
+        raise failure
+    return result
+
+
+# WSGI
+
+
+async def _wsgi_body(environ: Mapping[str, Any]) -> bytes:
+    """The request's body. Never a read too many: it would wait for a byte that does not come."""
+    announced = environ.get("CONTENT_LENGTH")
+    if not announced and not environ.get("wsgi.input_terminated"):
+        return b""
+    length = _content_length(announced) if announced else _BODY_LIMIT + 1
+    body = _read(environ["wsgi.input"], length)
+    if announced and len(body) < length:
+        raise _Refused(400, "the body is shorter than its Content-Length")
+    _check_size(len(body))
+    return body
+
+
+def _content_length(announced: object) -> int:
+    if not (isinstance(announced, str) and announced.isascii() and announced.isdigit()):
+        raise _Refused(400, "the Content-Length is no number")
+    # int() refuses thousands of digits, or takes its time for them.
+    length = int(announced) if len(announced) < 20 else _BODY_LIMIT + 1
+    _check_size(length)
+    return length
+
+
+def _read(stream: Any, size: int) -> bytes:
+    """Up to ``size`` bytes; less where the stream ends before. A short read is none."""
+    pieces = []
+    while size:
+        try:
+            piece = stream.read(min(size, 65_536))
+        except Exception as error:  # each server has its own for a client that went away
+            raise _Refused(400, "the body could not be read") from error
+        if not piece:
+            break
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def _wsgi_answer(answer: _Reply, start_response: StartResponse) -> list[bytes]:
+    from http import HTTPStatus
+
+    status, headers, body = answer
+    length = ("Content-Length", str(len(body)))
+    start_response(f"{status} {HTTPStatus(status).phrase}", [*headers.items(), length])
+    return [body.encode()]
+
+
+# ASGI
+
+
+async def _asgi_other(kind: str, receive: _AsgiReceive, send: _AsgiSend) -> None:
+    """What is no HTTP request: ``kind`` is the scope's type."""
+    if kind == "websocket":
+        await send({"type": "websocket.close"})
+    elif kind == "lifespan":
+        while kind != "lifespan.shutdown":
+            kind = (await receive())["type"]
+            await send({"type": f"{kind}.complete"})
+    else:
+        raise ValueError(f"no ASGI scope of HTTP: {kind}")
+
+
+async def _asgi_body(receive: _AsgiReceive) -> bytes:
+    pieces, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Disconnected
+        pieces.append(message.get("body") or b"")
+        size += len(pieces[-1])
+        _check_size(size)
+        more = message.get("more_body", False)
+    return b"".join(pieces)
+
+
+async def _asgi_answer(answer: _Reply, send: _AsgiSend) -> None:
+    status, headers, body = answer
+    pairs = [*headers.items(), ("Content-Length", str(len(body)))]
+    lowered = [(name.lower().encode(), value.encode()) for name, value in pairs]
+    await send({"type": "http.response.start", "status": status, "headers": lowered})
+    await send({"type": "http.response.body", "body": body.encode()})
+
+
+# AWS Lambda
+
+
+def _lambda_request(event: object) -> tuple[str, dict[str, Any]]:
+    """The method and headers of an event. Payload 2.0 has the method inside of requestContext."""
+    fields = _dict(event)
+    http = _dict(_dict(fields.get("requestContext")).get("http"))
+    method = http.get("method") or fields.get("httpMethod")
+    if not isinstance(method, str):
+        raise TypeError(
+            "the event is no HTTP request: invoke this function through API Gateway, "
+            "a Function URL or a load balancer"
+        )
+    return method, _dict(fields.get("multiValueHeaders")) or _dict(fields.get("headers"))
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+async def _lambda_body(event: Mapping[str, Any]) -> bytes:
+    from base64 import b64decode
+
+    try:
+        body: bytes = (event.get("body") or "").encode()
+        if event.get("isBase64Encoded"):
+            body = b64decode(body, validate=True)
+    except (AttributeError, ValueError) as error:
+        raise _Refused(400, "the event's body is no text, or no base64") from error
+    _check_size(len(body))
+    return body
+
+
+def _lambda_answer(answer: _Reply, event: Mapping[str, Any]) -> dict[str, Any]:
+    status, headers, body = answer
+    several = event.get("multiValueHeaders") is not None
+    if several and "elb" in _dict(event.get("requestContext")):
+        # A load balancer with multi-value headers switched on ignores the other kind.
+        headed: dict[str, Any] = {"multiValueHeaders": {n: [v] for n, v in headers.items()}}
+    else:
+        headed = {"headers": dict(headers)}
+    return {"statusCode": status, **headed, "body": body, "isBase64Encoded": False}
 
 
 # ==================================================================================================
@@ -3355,13 +3731,9 @@ def _without_token(text: str, url: str) -> str:
 
 import bisect  # noqa: E402 - imported below the line, so that it goes with what needs it
 import heapq  # noqa: E402
-import threading  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from urllib.request import OpenerDirector, Request
-
-    _Answer = tuple[int, dict[str, Any], Mapping[str, str]]  # status, JSON body, headers
+    _LocalAnswer = tuple[int, dict[str, Any], Mapping[str, str]]  # status, JSON body, headers
 
 __all__ += ["LocalPosthook"]
 
@@ -3479,7 +3851,9 @@ class LocalPosthook:
             raise PosthookError("LocalPosthook is used once: make a new one")
         self._http = _http_server(self._answer, self._port)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-        self._opener: OpenerDirector = build_opener(proxy="", max_connections=_PARALLEL)
+        self._opener: urllib.request.OpenerDirector = build_opener(
+            proxy="", max_connections=_PARALLEL
+        )
         self._state = "running"
         work = [self._keep_time] + [self._make_attempts] * _PARALLEL
         self._threads = [_thread(target) for target in work]
@@ -3567,16 +3941,15 @@ class LocalPosthook:
         except Exception as failure:  # whatever happens, the attempt ends
             return None, str(failure) or type(failure).__name__, 0
 
-    def _request(self, hook: _LocalHook, base: str) -> Request:
+    def _request(self, hook: _LocalHook, base: str) -> urllib.request.Request:
         from urllib.request import Request
 
         if not hook["path"].startswith("/"):  # it would become a part of the host's name
             raise ValueError("the path does not begin with /")
-        body, key = _encode(hook.payload()), self.signing_key.strip().encode()
+        body = _encode(hook.payload())
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Posthook/1.0",
-            "X-Ph-Signature": hmac.new(key, body, hashlib.sha256).hexdigest(),
             **self._signatures.sign(body, hook_id=hook["id"]),
             **self._project.callback_headers(hook, self.url),
         }
@@ -3585,7 +3958,7 @@ class LocalPosthook:
 
     # The API's calls, each on its connection's thread.
 
-    def _answer(self, method: str, target: str, key: str, body: bytes) -> _Answer:
+    def _answer(self, method: str, target: str, key: str, body: bytes) -> _LocalAnswer:
         """Do what an API call asks for."""
         path, _, query = target.partition("?")
         try:
@@ -3594,7 +3967,7 @@ class LocalPosthook:
             read, act, names = _route(method, path)
             wanted = read and read(query, body)
             with self._changed:
-                answer: _Answer = act(self._project, self._now(), *names, wanted)
+                answer: _LocalAnswer = act(self._project, self._now(), *names, wanted)
                 self._changed.notify_all()
         except PosthookError as error:
             answer = error.status_code or 500, {"error": error.message}, error.headers or {}
@@ -3792,20 +4165,20 @@ class _Project:
 
     # The API's operations: _ROUTES gives them their paths, and reads what `wanted` is.
 
-    def schedule(self, now: datetime, wanted: tuple[str, Any, Any, Any]) -> _Answer:
+    def schedule(self, now: datetime, wanted: tuple[str, Any, Any, Any]) -> _LocalAnswer:
         path, data, moment, override = wanted
         headers = self._use_quota(now)
         post_at = now + moment if isinstance(moment, timedelta) else moment
         return 201, {"data": dict(self._add(path, data, post_at, override, now))}, headers
 
-    def get(self, now: datetime, hook_id: str, wanted: None) -> _Answer:
+    def get(self, now: datetime, hook_id: str, wanted: None) -> _LocalAnswer:
         return 200, {"data": dict(self._find(hook_id))}, {}
 
-    def delete(self, now: datetime, hook_id: str, wanted: None) -> _Answer:
+    def delete(self, now: datetime, hook_id: str, wanted: None) -> _LocalAnswer:
         self._cancel(self._find(hook_id), now)
         return 200, {"data": {}}, {}
 
-    def page(self, now: datetime, wanted: dict[str, Any]) -> _Answer:
+    def page(self, now: datetime, wanted: dict[str, Any]) -> _LocalAnswer:
         rows, limit, cursor = self._matching(wanted), wanted["limit"], wanted.get("cursor")
         if wanted["sortOrder"] == SORT_ORDER_DESC:
             end = bisect.bisect_left(rows, cursor) if cursor else len(rows)
@@ -3818,7 +4191,7 @@ class _Project:
             meta["cursor"] = f"{_format_time(shown[-1][0])}_{shown[-1][1]}"
         return 200, {"data": [dict(hook) for _, _, hook in shown], "meta": meta}, {}
 
-    def bulk(self, now: datetime, action: str, wanted: dict[str, Any]) -> _Answer:
+    def bulk(self, now: datetime, action: str, wanted: dict[str, Any]) -> _LocalAnswer:
         act, statuses = _BULK[action]
         hooks = [hook for hook in self._chosen(wanted) if hook["status"] in statuses]
         hooks = hooks[: wanted["limit"]]
@@ -3828,7 +4201,7 @@ class _Project:
 
     def callback(
         self, now: datetime, hook_id: str, number: str, verb: str, token: str, wanted: None
-    ) -> _Answer:
+    ) -> _LocalAnswer:
         if token != self._token(hook_id, number, verb):
             raise AuthenticationError("Invalid callback token")
         hook = self._find(hook_id)
@@ -3934,8 +4307,7 @@ class _Project:
 
     def _token(self, hook_id: str, number: str, verb: str) -> str:
         """What makes a callback URL unguessable: made anew to compare, so that none is kept."""
-        text = f"{hook_id} {number} {verb}".encode()
-        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()[:40]
+        return _hexmac(self._secret, f"{hook_id} {number} {verb}".encode())[:40]
 
 
 _BULK: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {  # what it does, to which status
@@ -4146,7 +4518,9 @@ def _read_bulk(query: str, body: bytes) -> dict[str, Any]:
     return wanted
 
 
-_ROUTES: tuple[tuple[str, str, Callable[[str, bytes], Any] | None, Callable[..., _Answer]], ...] = (
+_ROUTES: tuple[
+    tuple[str, str, Callable[[str, bytes], Any] | None, Callable[..., _LocalAnswer]], ...
+] = (
     ("POST", "/v1/hooks", _read_schedule, _Project.schedule),
     ("GET", "/v1/hooks", _read_list, _Project.page),
     ("GET", "/v1/hooks/([^/]+)", None, _Project.get),
@@ -4195,7 +4569,7 @@ def _thread(target: Callable[..., object], *arguments: object) -> threading.Thre
 _MAX_BODY = 16 * 1_048_576  # bytes that are read to keep the connection, whatever they are
 
 
-def _http_server(answer: Callable[[str, str, str, bytes], _Answer], port: int) -> Any:
+def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: int) -> Any:
     """A server on 127.0.0.1 that has ``answer`` answer its calls, each connection on a thread.
 
     Its ``stop()`` cuts the connections, and returns when every thread has ended.
