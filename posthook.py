@@ -4684,12 +4684,16 @@ def main(argv: list[str] | None = None) -> int:
     Results go to stdout, one JSON object a line, messages to stderr; no secret is among these.
 
     Args:
-        argv: the arguments; None takes the process's.
+        argv: the arguments; None takes the process's, and its Ctrl-C.
 
     Returns:
         0: done. 1: it could not be done. 2: the command line is wrong, and nothing was sent.
         130: Ctrl-C. 141: nobody reads stdout any more.
     """
+    import signal
+
+    if argv is None:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         if sys.stdout is None:
             raise OSError("stdout is closed")
@@ -4707,7 +4711,17 @@ def main(argv: list[str] | None = None) -> int:
         _complain(error)
     for stream in (sys.stdout, sys.stderr):
         _settle(stream)
+    if argv is None:  # what is left is the interpreter's exit
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     return status
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    """The first Ctrl-C ends a call in good order; a second one, which would disturb that, kills."""
+    import signal
+
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt
 
 
 def _run(argv: list[str]) -> int:

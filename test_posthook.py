@@ -2984,6 +2984,19 @@ def run(capsys):
     return run
 
 
+@pytest.fixture
+def as_program(monkeypatch):
+    """Call main() as the program does, with arguments that the process was given."""
+    handler = signal.getsignal(signal.SIGINT)
+
+    def as_program(*argv):
+        monkeypatch.setattr(sys, "argv", ["posthook.py", *argv])
+        return posthook.main()
+
+    yield as_program
+    signal.signal(signal.SIGINT, handler)
+
+
 def process(*argv, python=(), server=None, env=None, **options):
     """Start the file as a program, with warnings as errors; it knows a server's URL."""
     command = [sys.executable, "-W", "error", *python, posthook.__file__, *argv]
@@ -3043,11 +3056,11 @@ def test_version_prints_the_version(capsys):
     assert capsys.readouterr().out == f"{posthook.__version__}\n"
 
 
-def test_the_file_is_a_program_that_takes_the_arguments_of_the_process(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["posthook.py", "--version"])
+def test_the_file_is_a_program_that_takes_the_arguments_of_the_process(as_program, capsys):
+    assert as_program("--version") == 0
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(posthook.__file__, run_name="__main__")
-    assert (ended.value.code, capsys.readouterr().out) == (0, f"{posthook.__version__}\n")
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"{posthook.__version__}\n" * 2)
 
 
 @pytest.mark.parametrize(
@@ -3435,7 +3448,9 @@ def test_without_stdout_nothing_is_done_and_without_stderr_nothing_is_said(
     assert local.hooks == [] and capfd.readouterr().err == ""
 
 
-def test_ctrl_c_in_a_call_is_130(run, monkeypatch):
+def test_ctrl_c_in_a_call_is_130_and_a_second_one_would_kill_the_program(
+    run, as_program, monkeypatch
+):
     def interrupt(request):
         os.kill(os.getpid(), signal.SIGINT)
         return Stall()
@@ -3444,6 +3459,8 @@ def test_ctrl_c_in_a_call_is_130(run, monkeypatch):
         monkeypatch.setenv("POSTHOOK_API_KEY", "pk_test")
         monkeypatch.setenv("POSTHOOK_BASE_URL", server.url)
         assert run("list") == (130, [], "")
+        assert as_program("list") == 130
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
 
 
 def test_the_program_ends_silently_when_its_reader_has_gone():
