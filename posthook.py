@@ -4702,3 +4702,459 @@ def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: i
 # ==================================================================================================
 # 11. The command line. Uses everything public, and nothing private of the sections above.
 # ==================================================================================================
+
+if TYPE_CHECKING:
+    import argparse
+    from email.message import Message
+    from typing import NoReturn
+
+__all__ += ["main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command of the command line and return its exit status.
+
+    Results go to stdout, one JSON object a line, messages to stderr; no secret is among these.
+
+    Args:
+        argv: the arguments; None takes the process's, and its Ctrl-C.
+
+    Returns:
+        0: done. 1: it could not be done. 2: the command line is wrong, and nothing was sent.
+        130: Ctrl-C. 141: nobody reads stdout any more.
+    """
+    import signal
+
+    if argv is None:
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        if sys.stdout is None:
+            raise OSError("stdout is closed")
+        status = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = 130
+    except BrokenPipeError:
+        status = 141
+    except (PosthookError, OSError, RuntimeError) as error:  # RuntimeError: no thread, too deep
+        status = 1
+        _complain(error)
+    except (ValueError, TypeError) as error:  # an argument that cannot work
+        status = 2
+        _complain(error)
+    for stream in (sys.stdout, sys.stderr):
+        _settle(stream)
+    if argv is None:  # what is left is the interpreter's exit
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return status
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    """The first Ctrl-C ends a call in good order; a second one, which would disturb that, kills."""
+    import signal
+
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
+def _run(argv: list[str]) -> int:
+    # Under an ASCII locale, what is not ASCII stands in argv as escaped bytes.
+    argv = [text.encode("utf-8", "surrogateescape").decode() for text in argv]
+    name, wants_help = argv[0] if argv else "", not {"-h", "--help"}.isdisjoint(argv)
+    if name in _COMMANDS:
+        parser = _parser(name)
+        if not wants_help:
+            return _COMMANDS[name][0](parser.parse_intermixed_args(argv[1:])) or 0
+        print(parser.format_help(), end="")
+    elif wants_help:
+        print(_overview())
+    elif name == "--version":
+        print(__version__)
+    elif not argv:
+        _tell(_overview())
+        return 2
+    else:
+        _reject("no such command: --help lists them")
+    return 0
+
+
+# The commands. Each takes the parsed arguments, whose names are the API's parameters, and returns
+# its exit status, or None for 0. The table below tells the rest.
+
+
+def _do_schedule(args: argparse.Namespace) -> None:
+    options = vars(args)
+    options["data"] = _json_argument(args.data)
+    if args.retry_override is not None:
+        override = _json_argument(args.retry_override)
+        if not isinstance(override, dict):
+            raise ValueError('--retry-override is a JSON object: {"minRetries": 3, ...}')
+        options["retry_override"] = HookRetryOverride.from_dict(override)
+    with Posthook() as client:
+        _print(client.hooks.schedule(**options).raw)
+
+
+def _do_get(args: argparse.Namespace) -> int:
+    with Posthook() as client:
+        return max(_print_hook(client, hook_id) for hook_id in args.id)
+
+
+def _print_hook(client: Posthook, hook_id: str) -> int:
+    try:
+        _print(client.hooks.get(hook_id).raw)
+    except (NotFoundError, ValueError) as error:  # the others are printed all the same
+        _complain(f"{hook_id}: {error}")
+        return 1
+    return 0
+
+
+def _do_list(args: argparse.Namespace) -> None:
+    with Posthook() as client:
+        hooks: Iterable[Hook]
+        if args.all:  # the largest pages, unless told otherwise: each costs a round trip
+            size = 1000 if args.limit is None else args.limit
+            hooks = client.hooks.list_all(status=args.status, page_size=size)
+        else:
+            hooks = client.hooks.list(status=args.status, limit=args.limit)
+        for hook in hooks:
+            _print(hook.raw, flush=False)  # there may be a million
+
+
+def _do_delete(args: argparse.Namespace) -> None:
+    with Posthook() as client:
+        for hook_id in args.id:
+            client.hooks.delete(hook_id)
+            _print({"id": hook_id, "deleted": True})
+
+
+def _do_bulk(action: str, args: argparse.Namespace) -> None:
+    span = {name: value for name, value in vars(args).items() if value is not None}
+    ids = span.pop("ids")
+    if bool(ids) == bool(span) or (span and not {"start_time", "end_time", "limit"} <= span.keys()):
+        raise ValueError("pass either ids, or all of --from, --to and --limit")
+    with Posthook() as client:
+        bulk = client.hooks.bulk
+        result = getattr(bulk, action)(ids) if ids else getattr(bulk, f"{action}_by_filter")(**span)
+    _print({"affected": result.affected})
+
+
+def _do_callback(send: Callable[[str, object], CallbackResult], args: argparse.Namespace) -> int:
+    result = send(args.url, _json_argument(args.body))
+    _print({"status": result.status, "applied": result.applied})
+    return 0 if result.applied else 1
+
+
+def _do_deliver(args: argparse.Namespace) -> int:
+    from urllib.request import Request
+    from uuid import uuid4
+
+    signatures, hook_id = create_signatures(), str(uuid4())
+    headers = {"Content-Type": "application/json", "User-Agent": "Posthook/1.0"}
+    request = Request(args.url, headers=headers, method="POST")
+    data = {} if args.data is None else _json_argument(args.data)
+    payload = {"id": hook_id, "path": request.selector or "/", "data": data}
+    now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}"
+    payload.update(dict.fromkeys(("postAt", "postedAt", "createdAt", "updatedAt"), now))
+    request.data = body = json.dumps(payload, allow_nan=False).encode()
+    for name, value in signatures.sign(body, hook_id=hook_id).items():
+        request.add_header(name, value)
+    with contextlib.closing(build_opener()) as opener:
+        answer = opener.open(request, timeout=10)  # seconds; the service's limit for an attempt
+    text = answer.read().decode("utf-8", "replace")
+    _print({"id": hook_id, "status": answer.status, "body": text})
+    return 0 if 200 <= answer.status <= 299 else 1
+
+
+def _do_local(args: argparse.Namespace) -> int:
+    import signal
+    from queue import SimpleQueue
+
+    # Lines and signals go through one queue: in order, and printed by this thread, which learns
+    # that way that nobody reads them any more.
+    events: SimpleQueue[str | int] = SimpleQueue()
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one does not wait for anything
+        events.put(128 + number)
+
+    server = LocalPosthook(args.forward_to, port=args.port, async_hooks=args.async_hooks)
+    server.observer = events.put
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with server:
+            print(f"export POSTHOOK_BASE_URL={server.url}")
+            print(f"export POSTHOOK_API_KEY={server.api_key}")
+            print(f"export POSTHOOK_SIGNING_KEY={server.signing_key}", flush=True)
+            while True:
+                event = events.get()
+                if isinstance(event, int):
+                    return event
+                print(event, flush=True)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+# The table: what runs a command, its summary, its arguments (of "a|b" exactly one is given), and
+# an example of them. Below, what argparse is told about each argument.
+
+_ID = "e5405623-2c1c-460e-9737-c884f7f59035"
+_CHOSEN = (
+    "ids --from --to --limit --endpoint-key --sequence-id",
+    "--from 2030-02-01T00:00:00Z --to 2030-02-02T00:00:00Z --limit 500",
+)
+_CALLBACK = ("url --body", '"$URL"')
+_COMMANDS: dict[str, tuple[Callable[[Any], int | None], str, str, str]] = {
+    "demo": (lambda args: _do_demo(), "see everything at work, without account or network", "", ""),
+    "local": (
+        _do_local,
+        "run a Posthook on this machine, until Ctrl-C",
+        "--port --forward --async-hooks",
+        "--port 4100 --forward http://127.0.0.1:8000",
+    ),
+    "schedule": (
+        _do_schedule,
+        "schedule a hook",
+        "path --in|--at|--at-local --timezone --data --retry-override",
+        """/remind --in 5m --data '{"user": 1}'""",
+    ),
+    "get": (_do_get, "show hooks", "id", _ID),
+    "list": (_do_list, "show a page of hooks, or all", "--status --limit --all", "--all"),
+    "delete": (_do_delete, "cancel a waiting hook, forget a finished one", "id", _ID),
+    "retry": (functools.partial(_do_bulk, "retry"), "deliver failed hooks again", *_CHOSEN),
+    "replay": (functools.partial(_do_bulk, "replay"), "deliver completed hooks anew", *_CHOSEN),
+    "cancel": (functools.partial(_do_bulk, "cancel"), "cancel waiting hooks", *_CHOSEN),
+    "ack": (functools.partial(_do_callback, ack), "report that an async hook is done", *_CALLBACK),
+    "nack": (functools.partial(_do_callback, nack), "report that it has failed", *_CALLBACK),
+    "deliver": (
+        _do_deliver,
+        "send one signed delivery to an app of yours",
+        "url --data",
+        "http://127.0.0.1:8000/remind",
+    ),
+}
+
+
+def _option(metavar: str, help: str, **more: Any) -> dict[str, Any]:
+    return {"metavar": metavar, "help": help, **more}
+
+
+_ARGUMENTS = {
+    "path": _option("PATH", "where it is delivered, under the project's domain"),
+    "id": _option("ID", "ids of hooks", nargs="+"),
+    "ids": _option("ID", "ids of hooks, at most 1000", nargs="*"),
+    "url": _option("URL", "an http or https URL"),
+    "--in": _option("DURATION", "from now: 90s, 5m, 1d2h30m", dest="post_in"),
+    "--at": _option("TIME", "such as 2030-03-01T09:00:00Z", dest="post_at"),
+    "--at-local": _option("TIME", "such as 2030-03-01T09:00:00", dest="post_at_local"),
+    "--timezone": _option("ZONE", "of --at-local, such as America/New_York"),
+    "--data": _option("JSON", "the payload; @FILE reads a file, - reads stdin"),
+    "--retry-override": _option("JSON", '{"minRetries": 3, "delaySecs": 10, "strategy": "fixed"}'),
+    "--status": _option("STATUS", "only those pending, in retry, completed or failed"),
+    "--limit": _option("N", "hooks at most, 1 to 1000", type=int),
+    "--all": {"action": "store_true", "help": "every hook; --limit is the size of a page"},
+    "--from": _option("TIME", "hooks due from then on", dest="start_time"),
+    "--to": _option("TIME", "and before this", dest="end_time"),
+    "--endpoint-key": _option("PATH", "only those of this path"),
+    "--sequence-id": _option("ID", "only those of this sequence"),
+    "--body": _option("JSON", "what Posthook is told with it"),
+    "--port": _option("N", "of 127.0.0.1; a free one if not given", type=int, default=0),
+    "--forward": _option("URL", "where hooks are delivered, path appended", dest="forward_to"),
+    "--async-hooks": {"action": "store_true", "help": "send ack URLs, and wait after a 202"},
+}
+_PROGRAM = "python posthook.py"
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    import argparse
+
+    _, summary, arguments, example = _COMMANDS[name]
+    parser = argparse.ArgumentParser(
+        prog=f"{_PROGRAM} {name}",
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"example: {_PROGRAM} {name} {example}".rstrip(),
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
+        allow_abbrev=False,
+        add_help=False,
+    )
+    for alternatives in arguments.split():
+        names = alternatives.split("|")
+        group = parser.add_mutually_exclusive_group(required=True) if len(names) > 1 else parser
+        for argument in names:
+            group.add_argument(argument, **_ARGUMENTS[argument])
+    parser.add_argument("-h", "--help", action="help", help="show this")
+    parser.error = _reject  # type: ignore[method-assign]
+    return parser
+
+
+def _overview() -> str:
+    summaries = "\n".join(f"  {name:10}{summary}" for name, (_, summary, *_) in _COMMANDS.items())
+    return f"""usage: {_PROGRAM} COMMAND [ARGUMENTS]
+
+commands:
+{summaries}
+
+`{_PROGRAM} COMMAND --help` tells more, `--version` the version. Keys and URL are read from
+POSTHOOK_API_KEY, POSTHOOK_SIGNING_KEY and POSTHOOK_BASE_URL."""
+
+
+def _reject(message: str) -> NoReturn:
+    """Refuse the command line, as argparse does, but repeat no value: it may be a secret."""
+    refusal, unknown, arguments = message.partition("unrecognized arguments: ")
+    options = re.findall(r"(?<!\S)--?[a-z-]+", arguments)
+    raise ValueError(re.sub(r":? '.*", "", refusal) + unknown + " ".join(options))
+
+
+def _json_argument(text: str | None) -> object:
+    """The value of a JSON argument: the text itself, or what ``@FILE`` or ``-`` (stdin) holds."""
+    if text is None:
+        return None
+    try:
+        if text == "-" and sys.stdin is None:
+            raise ValueError("stdin is closed")
+        if text == "-":
+            text = sys.stdin.buffer.read().decode()
+        elif text.startswith("@"):
+            with open(text[1:], "rb") as file:
+                text = file.read().decode()
+        return json.loads(text, parse_constant=_reject)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the JSON cannot be read: {error}") from None
+
+
+def _print(result: object, *, flush: bool = True) -> None:
+    print(json.dumps(result), flush=flush)  # ASCII, whatever the terminal knows
+
+
+def _complain(message: object) -> None:
+    """Print a message to stderr, in one line, without the environment's keys."""
+    text = str(message)
+    keys = os.environ.get("POSTHOOK_SIGNING_KEY", "").replace(",", " ").split()
+    keys.append(os.environ.get("POSTHOOK_API_KEY", "").strip())
+    for key in sorted(keys, key=len, reverse=True):
+        if len(key) >= 4:  # a shorter one is no secret, and part of words
+            text = text.replace(key, "...")
+    line = " ".join(text[:1000].split())
+    _tell("posthook: " + "".join(c if c.isprintable() else "?" for c in line))
+
+
+def _tell(text: str) -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):  # there is nobody to tell
+            print(text, file=sys.stderr)
+
+
+def _settle(stream: Any) -> None:
+    """Leave nothing unwritten in a stream that cannot be written: it would fail again at exit."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except (OSError, ValueError):  # ValueError: it is closed
+        with contextlib.suppress(OSError):  # it has no file descriptor
+            descriptor, null = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, descriptor)
+            os.close(null)
+
+
+# The demo. The calls that it prints are those that it makes.
+
+
+def _do_demo() -> None:
+    from http.server import BaseHTTPRequestHandler
+    from socketserver import TCPServer
+
+    signatures = create_signatures("ph_sk_demo")
+    answers = {"/import": [202], "/report": [500, 200], "/lunch": [200]}
+    news: list[str] = []  # what other threads have to tell
+    seen: list[tuple[Delivery, Message]] = []
+
+    class App(BaseHTTPRequestHandler):
+        """What a user writes: verify, then work, or have it done and say so later."""
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            delivery = signatures.parse_delivery(body, self.headers)
+            status = answers[delivery.path].pop(0)
+            what = f"{delivery.posted_at:%Y-%m-%d %H:%M:%S} UTC: {delivery.path} {delivery.data}"
+            news.append(f"{what} is verified, the app says {status}")
+            seen.append((delivery, self.headers))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on stderr."""
+
+    with contextlib.ExitStack() as stack:
+        app = stack.enter_context(TCPServer(("127.0.0.1", 0), App))
+        thread = threading.Thread(target=app.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(app.shutdown)
+        url = f"http://127.0.0.1:{app.server_address[1]}"
+        local = LocalPosthook(url, signing_key="ph_sk_demo", async_hooks=True)
+        local.observer = news.append
+        server = stack.enter_context(local)
+        client = stack.enter_context(Posthook(server.api_key, base_url=server.url))
+        print(f"A Posthook runs at {server.url}, and delivers to an app at {url}.")
+        print("Nothing leaves this machine, and its clock can be moved.")
+        objects = {"client": client, "server": server, "signatures": signatures}
+        objects["posthook"] = sys.modules[__name__]
+        _tell_story(functools.partial(_do_aloud, objects, news), seen)
+
+
+def _tell_story(do: Callable[..., None], seen: list[tuple[Delivery, Message]]) -> None:
+    days = [datetime.now(timezone.utc) + timedelta(days=n) for n in (1, 2)]
+    tomorrow, later = (f"{day:%Y-%m-%d}" for day in days)
+
+    print("\nSchedule webhooks: in a while, at a time, at a local time.\n")
+    do("client.hooks.schedule", "/import", post_in="1h", data={"rows": 3})
+    do("client.hooks.schedule", "/report", post_at=f"{tomorrow}T09:00:00Z", data={"user": "ada"})
+    do("client.hooks.schedule", "/lunch", post_at_local=f"{later}T12:30:00", timezone="Asia/Tokyo")
+
+    print("\nAn hour later the first is due. It comes signed; the app says 202: not done yet.\n")
+    do("server.advance", "1h")
+    delivery, headers = seen[0]
+    print(f"    Posthook-Signature: {headers['Posthook-Signature']}")
+
+    print("\nWhen the work is done, the app says so.\n")
+    do("posthook.ack", delivery.ack_url, shown="delivery.ack_url")
+    do("client.hooks.get", delivery.hook_id)
+
+    print("\nThe next days. The app fails once, and gets the report again ten seconds later.\n")
+    do("server.advance", "3d")
+    do("client.hooks.list", status="completed")
+
+    print("\nWhat somebody has changed on the way does not get in.\n")
+    forged = delivery.body.replace(b"3", b"4")
+    shown = "delivery.body.replace(b'3', b'4'), headers"
+    do("signatures.parse_delivery", forged, headers, shown=shown)
+    print(f"\nNext: `{_PROGRAM} local --forward http://127.0.0.1:8000` does this for your own app,")
+    print(f"and `{_PROGRAM} --help` lists the other commands.")
+
+
+def _do_aloud(
+    objects: dict[str, Any],
+    news: list[str],
+    name: str,
+    *args: object,
+    shown: str | None = None,
+    **options: object,
+) -> None:
+    """Make a call, print it as a line of Python, and below it what happens and what it gives."""
+    given = [*map(repr, args), *(f"{key}={value!r}" for key, value in options.items())]
+    print(f">>> {name}({shown or ', '.join(given)})")
+    owner, *attributes = name.split(".")
+    try:
+        result = functools.reduce(getattr, attributes, objects[owner])(*args, **options)
+    except PosthookError as error:  # such as a local time, on a machine without time zones
+        result = f"{type(error).__name__}: {error}"
+    for line in [*news, *(result if isinstance(result, Page) else [result])]:
+        if isinstance(line, Hook):
+            line = f"hook {line.id}: {line.status}, due {line.post_at:%Y-%m-%d %H:%M:%S} UTC"
+        if line is not None:
+            print(f"    {line}")
+    news.clear()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -31,7 +31,9 @@ import pickle
 import platform
 import random
 import re
+import runpy
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -8511,3 +8513,598 @@ def test_a_thousand_hooks_over_a_month_take_less_than_two_seconds():
 # ==================================================================================================
 # 11. The command line
 # ==================================================================================================
+
+
+@pytest.fixture
+def local(monkeypatch):
+    """A LocalPosthook that the environment points the command line to."""
+    with posthook.LocalPosthook() as server:
+        monkeypatch.setenv("POSTHOOK_API_KEY", server.api_key)
+        monkeypatch.setenv("POSTHOOK_SIGNING_KEY", server.signing_key)
+        monkeypatch.setenv("POSTHOOK_BASE_URL", server.url)
+        yield server
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command in this process: its status, the objects on stdout, the text on stderr."""
+
+    def run(*argv):
+        status = posthook.main(list(argv))
+        out, err = capsys.readouterr()
+        assert out.isascii() and err.count("\n") == len(err.splitlines())
+        return status, [json.loads(line) for line in out.split("\n")[:-1]], err
+
+    return run
+
+
+@pytest.fixture
+def as_program(monkeypatch):
+    """Call main() as the program does, with arguments that the process was given."""
+    handler = signal.getsignal(signal.SIGINT)
+
+    def as_program(*argv):
+        monkeypatch.setattr(sys, "argv", ["posthook.py", *argv])
+        return posthook.main()
+
+    yield as_program
+    signal.signal(signal.SIGINT, handler)
+
+
+def process(*argv, python=(), server=None, env=None, **options):
+    """Start the file as a program, with warnings as errors; it knows a server's URL."""
+    command = [sys.executable, "-W", "error", *python, posthook.__file__, *argv]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    known = {"POSTHOOK_API_KEY": "pk_test", "POSTHOOK_BASE_URL": server.url} if server else {}
+    return subprocess.Popen(
+        command, text=True, env={**os.environ, **known, **(env or {})}, **options
+    )
+
+
+def ended(process):
+    """The status, stdout and stderr of a process at its end."""
+    with process:
+        out, err = process.communicate(timeout=20)
+        return process.returncode, out, err
+
+
+def names(hooks):
+    return [hook["path"] for hook in hooks]
+
+
+COMMANDS = ("demo", "local", "schedule", "get", "list", "delete")
+COMMANDS += ("retry", "replay", "cancel", "ack", "nack", "deliver")
+
+
+# -- What every command keeps to
+
+
+def test_help_names_every_command_and_each_has_help_with_an_example(capsys):
+    assert posthook.main(["--help"]) == 0
+    overview = capsys.readouterr().out
+    assert overview.startswith("usage: python posthook.py ")
+    for name in COMMANDS:
+        assert f"\n  {name} " in overview
+        assert posthook.main([name, "-h"]) == 0
+        text, err = capsys.readouterr()
+        assert text.startswith(f"usage: python posthook.py {name} ")
+        assert f"\nexample: python posthook.py {name}" in text and not err
+        assert text.isascii() and all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_the_examples_of_the_help_are_taken(local, capsys, monkeypatch):
+    for name in ("schedule", "list", "retry", "replay", "cancel", "delete"):
+        posthook.main([name, "--help"])
+        example = capsys.readouterr().out.split("example: python posthook.py ")[1]
+        assert posthook.main(shlex.split(example)) == 0, example
+
+
+def test_no_command_shows_the_usage_on_stderr(capsys):
+    assert posthook.main([]) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("usage: ") and "schedule" in err
+
+
+def test_version_prints_the_version(capsys):
+    assert posthook.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{posthook.__version__}\n"
+
+
+def test_the_file_is_a_program_that_takes_the_arguments_of_the_process(as_program, capsys):
+    assert as_program("--version") == 0
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(posthook.__file__, run_name="__main__")
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"{posthook.__version__}\n" * 2)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "frob",
+        "--frob",
+        "demo extra",
+        "local --port x",
+        "schedule",
+        "schedule /a",
+        "schedule /a --in 5m --at 2030-01-01T00:00:00Z",
+        "schedule /a --in 5m --at-local 2030-01-01T00:00:00 --timezone UTC",
+        "schedule /a --in 5m --timezone UTC",
+        "schedule /a --at-local 2030-01-01T00:00:00",
+        "schedule /a --in",
+        "schedule a --in 5m",
+        "schedule /a --in 0s",
+        "schedule /a --in 5m --data NaN",
+        "schedule /a --in 5m --data",
+        "schedule /a --in 5m --data {",
+        "schedule /a --in 5m --data 1e999",
+        "schedule /a --in 5m --retry-override []",
+        "schedule /a --in 5m --retry-override x",
+        "get",
+        "delete",
+        "list --limit x",
+        "list --limit 0",
+        "list --limit 1001",
+        "list --all --limit 0",
+        "list --stat failed",
+        "retry",
+        "retry a --limit 5",
+        "replay --from 2030-01-01T00:00:00Z --limit 5",
+        "cancel --endpoint-key /a",
+        "cancel --from 2030-01-01T00:00:00Z --to 2030-01-02T00:00:00Z --limit 1001",
+        "ack",
+        "ack ftp://127.0.0.1/x",
+        "ack http:///x",
+        "nack http://127.0.0.1/x --body {",
+        "deliver",
+        "deliver file:///etc/passwd",
+        "deliver http:///x",
+        "deliver http://127.0.0.1:1/ --data 1e999",
+        "schedule /\udcff --in 5m",
+    ],
+)
+def test_a_wrong_command_line_is_2_with_one_sentence_and_nothing_sent(argv, local, run):
+    heard = []
+    local.observer = heard.append
+    status, out, err = run(*argv.split(" "))
+    assert (status, out, heard) == (2, [], [])
+    assert re.fullmatch(r"posthook: \S.*\n", err)
+
+
+def test_without_a_key_the_message_names_the_variable(run):
+    status, out, err = run("list")
+    assert (status, out) == (1, []) and "POSTHOOK_API_KEY" in err
+
+
+def test_a_wrong_key_is_1_with_the_servers_text_and_without_the_key(run, monkeypatch):
+    echo = answer({"error": "Invalid API key pk_topsecret, not phs_1 \x1b\n at all"}, 401)
+    with Script(echo) as server:
+        monkeypatch.setenv("POSTHOOK_API_KEY", " pk_topsecret\n")
+        monkeypatch.setenv("POSTHOOK_SIGNING_KEY", "phs_1,phs_12")
+        monkeypatch.setenv("POSTHOOK_BASE_URL", f"{server.url}/v1/")
+        assert run("list") == (1, [], "posthook: Invalid API key ..., not ... ? at all\n")
+    assert server.last.path == "/v1/hooks" and server.last.headers["x-api-key"] == "pk_topsecret"
+
+
+def test_a_key_that_cannot_be_sent_is_not_shown(run, monkeypatch):
+    monkeypatch.setenv("POSTHOOK_API_KEY", "pk_top\nsecret")
+    status, out, err = run("get", "a")
+    assert status == 2 and "secret" not in err
+
+
+def test_an_unreachable_service_is_1_with_its_address(run, monkeypatch):
+    monkeypatch.setenv("POSTHOOK_API_KEY", "pk_test")
+    with socket.create_server(("127.0.0.1", 0)) as soon_closed:
+        port = soon_closed.getsockname()[1]
+    monkeypatch.setenv("POSTHOOK_BASE_URL", f"http://127.0.0.1:{port}")
+    status, out, err = run("delete", "a")
+    assert (status, out) == (1, []) and "127.0.0.1" in err and "refused" in err
+
+
+@pytest.mark.parametrize("body", [b"<html>", b'{"data": 1}', b'{"data": [1]}', b"[" * 100_000])
+def test_an_answer_that_is_no_posthooks_is_1(body, run, monkeypatch):
+    with Script(answer(body)) as server:
+        monkeypatch.setenv("POSTHOOK_API_KEY", "pk_test")
+        monkeypatch.setenv("POSTHOOK_BASE_URL", server.url)
+        status, out, err = run("list")
+    assert (status, out) == (1, []) and err.count("\n") == 1
+
+
+# -- Hooks
+
+
+def test_schedule_prints_the_hook_as_the_api_has_it(local, run):
+    status, [hook], err = run("schedule", "/a?b=c", "--in", "1d2h", "--data", '{"u": ["\xe9\\n"]}')
+    assert (status, err) == (0, "")
+    assert hook == local.hooks[0].raw
+    assert (hook["path"], hook["data"], hook["status"]) == ("/a?b=c", {"u": ["\xe9\n"]}, "pending")
+
+
+def test_schedule_takes_the_other_two_modes_and_a_retry_override(local, run):
+    override = {"minRetries": 3, "delaySecs": 10, "strategy": "fixed"}
+    _, [first], _ = run("schedule", "/a", "--at", "2030-01-01T00:00:00Z")
+    _, [second], _ = run(
+        *("schedule", "--at-local", "2030-01-01T00:00:00", "--timezone", "UTC", "/b"),
+        *("--retry-override", json.dumps(override)),
+    )
+    assert first["postAt"] == second["postAt"] == "2030-01-01T00:00:00Z"
+    assert first["data"] == {} and second["retryOverride"] == override
+
+
+def test_data_comes_from_a_file_or_from_stdin_as_utf_8(local, run, monkeypatch, tmp_path):
+    file = tmp_path / "data.json"
+    file.write_bytes('{"u": "\xe9"}'.encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'["\xc3\xa9"]'), "ascii"))
+    _, [first], _ = run("schedule", "/a", "--in", "5m", "--data", f"@{file}")
+    _, [second], _ = run("schedule", "/a", "--in", "5m", "--data", "-")
+    assert (first["data"], second["data"]) == ({"u": "\xe9"}, ["\xe9"])
+
+
+@pytest.mark.parametrize(
+    "stdin", [b"", b" \n", b"\xff", b"\xef\xbb\xbf1", b"Infinity", b"{} {}", None]
+)
+def test_stdin_that_is_no_json_is_refused(stdin, local, run, monkeypatch):
+    stream = None if stdin is None else io.TextIOWrapper(io.BytesIO(stdin))
+    monkeypatch.setattr(sys, "stdin", stream)
+    status, out, err = run("schedule", "/a", "--in", "5m", "--data", "-")
+    assert (status, out, local.hooks) == (2, [], []) and "JSON" in err
+
+
+def test_a_file_that_cannot_be_read_is_refused_by_its_name(local, run, tmp_path):
+    for file in (tmp_path, tmp_path / "none"):
+        status, out, err = run("deliver", "http://127.0.0.1:1/", "--data", f"@{file}")
+        assert (status, out) == (1, []) and str(file) in err
+
+
+def test_arguments_of_an_ascii_locale_are_read_as_utf_8(local, run):
+    typed = "/\xe9".encode().decode("ascii", "surrogateescape")
+    _, [hook], _ = run("schedule", typed, "--in", "5m")
+    assert hook["path"] == "/\xe9"
+
+
+def test_get_prints_what_it_finds_in_order_and_is_1_if_one_is_not_found(local, run):
+    ids = [run("schedule", path, "--in", "5m")[1][0]["id"] for path in ("/a", "/b")]
+    assert names(run("get", ids[1], ids[0])[1]) == ["/b", "/a"]
+    status, hooks, err = run("get", ids[1], "nope", ".", ids[0])
+    assert (status, names(hooks)) == (1, ["/b", "/a"])
+    assert "nope: Hook not found" in err and "hook id" in err
+
+
+def test_list_prints_a_page_or_every_hook_once(local, run):
+    assert run("list") == run("list", "--all") == (0, [], "")
+    for number in range(12):
+        run("schedule", f"/{number:02}", "--in", "1h")
+    every = [f"/{number:02}" for number in range(12)]
+    assert len(run("list")[1]) == 10
+    assert len(run("list", "--limit", "11")[1]) == 11
+    assert sorted(names(run("list", "--all")[1])) == every
+    assert sorted(names(run("list", "--all", "--limit", "5")[1])) == every
+    assert (
+        run("list", "--status", "failed")[1] == run("list", "--status", "failed", "--all")[1] == []
+    )
+
+
+def test_list_all_prints_page_by_page_what_comes_before_an_error(run, monkeypatch):
+    page = answer({"data": [HOOK], "meta": {"cursor": "2"}})
+    with Script(page, answer({"error": "no more"}, 403)) as server:
+        monkeypatch.setenv("POSTHOOK_API_KEY", "pk_test")
+        monkeypatch.setenv("POSTHOOK_BASE_URL", server.url)
+        assert run("list", "--all") == (1, [HOOK], "posthook: no more\n")
+
+
+def test_delete_prints_a_line_for_each_id(local, run):
+    _, [hook], _ = run("schedule", "/a", "--in", "5m")
+    status, out, err = run("delete", hook["id"], "nope")
+    assert (status, err, local.hooks) == (0, "", [])
+    assert out == [{"id": hook["id"], "deleted": True}, {"id": "nope", "deleted": True}]
+
+
+def test_bulk_commands_take_ids_or_a_range(local, run):
+    ids = [run("schedule", path, "--in", "5m")[1][0]["id"] for path in ("/a", "/b", "/c")]
+    assert run("cancel", ids[0], "nope") == (0, [{"affected": 1}], "")
+    span = ["--from", "2020-01-01T00:00:00Z", "--to", "2120-01-01T00:00:00Z", "--limit", "1000"]
+    assert run("cancel", *span, "--sequence-id", "s")[1] == [{"affected": 0}]
+    assert run("cancel", *span, "--endpoint-key", "/b")[1] == [{"affected": 1}]
+    local.advance("5m")
+    assert run("retry", *span)[1] == [{"affected": 0}]
+    assert run("replay", *span)[1] == [{"affected": 1}]
+    assert run("replay", ids[2])[1] == [{"affected": 1}]
+
+
+# -- Deliveries
+
+
+def test_ack_and_nack_need_no_key_and_print_what_they_did(run):
+    done, nacked = ok({"status": "completed"}), ok({"status": "nacked"})
+    with Script(done, nacked, nacked, answer(status=404)) as server:
+        url = f"{server.url}/ack/secret-token"
+        assert run("ack", url) == (0, [{"status": "completed", "applied": True}], "")
+        assert run("nack", url, "--body", '{"a": 1}') == (
+            0,
+            [{"status": "nacked", "applied": True}],
+            "",
+        )
+        assert run("ack", url) == (1, [{"status": "nacked", "applied": False}], "")
+        assert run("ack", url) == (1, [{"status": "not_found", "applied": False}], "")
+    assert [request.body for request in server.requests[:2]] == [b"", b'{"a":1}']
+
+
+@pytest.mark.parametrize("status", [401, 410])
+def test_a_refused_callback_is_1_and_its_token_is_not_shown(status, run):
+    with Script(lambda request: answer({"error": f"bad {request.path}"}, status)) as server:
+        result, out, err = run("ack", f"{server.url}/v1/ack/0123-secret?token=hush-hush")
+    assert (result, out) == (1, []) and str(status) in err
+    assert "secret" not in err and "hush" not in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ("s3cret-t0ken list", "no such command: --help lists them"),
+        ("ack https://a.example/x https://a.example/t0ken", "unrecognized arguments:"),
+        ("list --api-key t0ken", "unrecognized arguments: --api-key"),
+        ("list --api-key=t0ken", "unrecognized arguments: --api-key"),
+        ("list --limit t0ken", "argument --limit: invalid int value"),
+        ("list --all=t0ken", "argument --all: ignored explicit argument"),
+    ],
+)
+def test_what_may_be_a_secret_is_not_repeated(argv, told, run):
+    status, out, err = run(*argv.split(" "))
+    assert (status, out, err) == (2, [], f"posthook: {told}\n")
+
+
+def test_deliver_sends_what_the_service_would(run, monkeypatch):
+    monkeypatch.setenv("POSTHOOK_SIGNING_KEY", "phs_new, phs_old")
+    with Script(answer(b"\xe9\n", 202)) as server:
+        status, [sent], err = run("deliver", f"{server.url}/a%20b?c=d#e", "--data", "[1]")
+    assert (status, err, sent["status"], sent["body"]) == (0, "", 202, "\ufffd\n")
+    request, signatures = server.last, posthook.create_signatures("phs_new")
+    delivery = signatures.parse_delivery(request.body, request.headers)
+    assert delivery.hook_id == request.headers["posthook-id"] == sent["id"]
+    assert (request.path, delivery.path, delivery.data) == ("/a%20b?c=d", "/a%20b?c=d", [1])
+    assert "x-api-key" not in request.headers and "posthook-ack-url" not in request.headers
+    assert set(request.json) == {
+        *("id", "path", "data", "postAt", "postedAt", "createdAt", "updatedAt")
+    }
+
+
+def test_deliver_shows_a_refusal_and_is_1(run, monkeypatch):
+    monkeypatch.setenv("POSTHOOK_SIGNING_KEY", "phs_topsecret")
+    with Script(answer(status=500), Close()) as server:
+        status, [sent], err = run("deliver", server.url)
+        assert (status, sent["status"], server.last.path) == (1, 500, "/")
+        assert server.last.json["data"] == {}
+        status, out, err = run("deliver", server.url)
+        assert (status, out) == (1, []) and "127.0.0.1" in err
+
+
+def test_deliver_without_a_signing_key_names_the_variable(run):
+    status, out, err = run("deliver", "http://127.0.0.1:1/")
+    assert (status, out) == (2, []) and "POSTHOOK_SIGNING_KEY" in err
+
+
+# -- local
+
+
+@contextlib.contextmanager
+def stdout_read_by(use, monkeypatch):
+    """stdout is a pipe: ``use(out, exports)`` reads it on a thread from the fourth line on."""
+
+    def read():
+        with open(reader) as out:
+            lines = [out.readline() for _ in range(3)]
+            use(out, dict(line[len("export ") :].strip().split("=") for line in lines))
+
+    reader, writer = os.pipe()
+    thread = threading.Thread(target=read)
+    thread.start()
+    with open(writer, "w") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        yield
+    thread.join()
+
+
+def exported(exports):
+    return posthook.Posthook(exports["POSTHOOK_API_KEY"], base_url=exports["POSTHOOK_BASE_URL"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_local_prints_each_call_and_attempt_until_a_signal(number, monkeypatch, capsys):
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    heard = []
+
+    def use(out, exports):
+        heard.append(exports["POSTHOOK_SIGNING_KEY"])
+        with exported(exports) as client:
+            client.hooks.schedule("/a", post_at="2020-01-01T00:00:00Z")
+            heard.extend(sorted(out.readline() for _ in range(2)))
+            client.hooks.list()  # its connection is left idle
+            os.kill(os.getpid(), number)
+            heard.extend(out)
+
+    with stdout_read_by(use, monkeypatch):
+        assert posthook.main(["local"]) == 128 + number
+    key, call, attempt, last = heard
+    assert (key, call, last) == ("ph_sk_local", "POST /v1/hooks 201\n", "GET /v1/hooks 200\n")
+    assert attempt.startswith("delivery /a #1: ")
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert capsys.readouterr().err == ""
+
+
+def test_local_forwards_and_sends_callback_urls(monkeypatch):
+    def use(out, exports):
+        with exported(exports) as client:
+            client.hooks.schedule("/b", post_at="2020-01-01T00:00:00Z")
+            while "delivery" not in out.readline():
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with Script(answer()) as app, stdout_read_by(use, monkeypatch):
+        assert posthook.main(["local", "--forward", f"{app.url}/a", "--async-hooks"]) == 143
+    signatures = posthook.create_signatures("ph_sk_local")
+    delivery = signatures.parse_delivery(app.last.body, app.last.headers)
+    assert app.last.path == "/a/b" and delivery.ack_url.startswith("http://127.0.0.1:")
+
+
+def test_local_ends_silently_when_nobody_reads_it_any_more(monkeypatch, capsys):
+    def use(out, exports):
+        out.close()
+        with exported(exports) as client, contextlib.suppress(posthook.PosthookError):
+            client.hooks.list()
+
+    with stdout_read_by(use, monkeypatch):
+        assert posthook.main(["local"]) == 141
+    assert capsys.readouterr().err == ""
+
+
+def test_local_says_that_its_port_is_in_use(local, run):
+    status, out, err = run("local", "--port", local.url.rpartition(":")[2])
+    assert (status, out) == (1, []) and "in use" in err
+
+
+# -- Streams, signals, and the process
+
+
+def test_a_closed_pipe_is_141_and_silent(monkeypatch, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert posthook.main(["--help"]) == 141
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_full_disk_is_1_and_says_so(monkeypatch, capsys):
+    with open("/dev/full", "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert posthook.main(["schedule", "--help"]) == 1
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_a_stream_without_a_descriptor_that_cannot_be_flushed_is_left_alone(monkeypatch, capsys):
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError("full")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert posthook.main(["--help"]) == 1
+    assert capsys.readouterr().err == "posthook: full\n"
+
+
+def test_without_stdout_nothing_is_done_and_without_stderr_nothing_is_said(
+    local, monkeypatch, capfd
+):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert posthook.main(["schedule", "/a", "--in", "5m"]) == 1
+    assert capfd.readouterr().err == "posthook: stdout is closed\n"
+    monkeypatch.setattr(sys, "stderr", None)
+    assert posthook.main(["schedule", "/a", "--in", "5m"]) == 1
+    assert local.hooks == [] and capfd.readouterr().err == ""
+
+
+def test_ctrl_c_in_a_call_is_130_and_a_second_one_would_kill_the_program(
+    run, as_program, monkeypatch
+):
+    def interrupt(request):
+        os.kill(os.getpid(), signal.SIGINT)
+        return Stall()
+
+    with Script(interrupt) as server:
+        monkeypatch.setenv("POSTHOOK_API_KEY", "pk_test")
+        monkeypatch.setenv("POSTHOOK_BASE_URL", server.url)
+        assert run("list") == (130, [], "")
+        assert as_program("list") == 130
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+
+def test_the_program_ends_silently_when_its_reader_has_gone():
+    ids = itertools.count()
+
+    def page(request):
+        hooks = [{**HOOK, "id": f"{next(ids)}"} for _ in range(100)]
+        return answer({"data": hooks, "meta": {"cursor": "more"}})
+
+    with Script(page) as server:  # the list has no end
+        program = process("list", "--all", server=server)
+        assert json.loads(program.stdout.readline())["id"] == "0"
+        program.stdout.close()
+        assert (program.wait(20), program.stderr.read()) == (141, "")
+        program.stderr.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_the_program_is_1_where_neither_results_nor_messages_can_be_written():
+    with Script(ok([HOOK])) as server, open("/dev/full", "w") as full:
+        program = process("list", server=server, stdout=full, stderr=full)
+        assert program.wait(20) == 1
+
+
+def test_the_program_ends_with_130_and_no_word_on_ctrl_c():
+    def interrupt(request):
+        os.kill(program.pid, signal.SIGINT)
+        return Stall()
+
+    with Script(interrupt) as server:
+        program = process("get", "a", server=server)
+        assert ended(program) == (130, "", "")
+
+
+def test_the_program_local_ends_on_sigterm_with_an_idle_connection_open():
+    program = process("local")
+    url = program.stdout.readline().strip().partition("=")[2]
+    with posthook.Posthook("pk_local", base_url=url) as client:
+        client.hooks.list()
+        program.terminate()
+        status, out, err = ended(program)
+    assert (status, out.splitlines()[-1], err) == (143, "GET /v1/hooks 200", "")
+
+
+def test_the_program_runs_optimised_isolated_and_as_a_module():
+    for python in (["-I", "-S", "-OO"], ["-X", "dev", "-bb"]):
+        status, out, err = ended(process("list", "-h", python=python))
+        assert (status, err) == (0, "") and "example: python posthook.py list" in out
+    module = [sys.executable, "-m", "posthook", "--version"]
+    folder = os.path.dirname(os.path.abspath(posthook.__file__))
+    done = subprocess.run(module, capture_output=True, text=True, cwd=folder, timeout=20)
+    assert (done.returncode, done.stdout) == (0, f"{posthook.__version__}\n")
+
+
+# -- The demo
+
+
+def test_the_demo_shows_hooks_attempts_and_verified_deliveries(capsys, monkeypatch):
+    monkeypatch.setenv("POSTHOOK_API_KEY", "never-used")
+    monkeypatch.setenv("POSTHOOK_SIGNING_KEY", "never-used")
+    monkeypatch.setenv("POSTHOOK_BASE_URL", "http://never-used.invalid")
+    monkeypatch.setenv("http_proxy", "http://never-used.invalid")
+    assert posthook.main(["demo"]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert err == "" and "never-used" not in out and out.isascii()
+    assert 5 <= len(lines) <= 60 and max(map(len, lines)) <= 160
+    assert len(re.findall(r"hook [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}: completed", out)) == 4
+    assert out.count("verified") == 4 and out.count("the app says 500") == 1
+    assert "CallbackResult(applied=True, status='completed')" in out
+    assert "SignatureVerificationError: " in out
+
+
+def test_the_demo_says_so_where_there_are_no_time_zones(capsys, monkeypatch):
+    zoneinfo = pytest.importorskip("zoneinfo")
+    monkeypatch.setitem(sys.modules, "tzdata", None)
+    zoneinfo.reset_tzpath(to=[])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        assert posthook.main(["demo"]) == 0
+    finally:
+        zoneinfo.reset_tzpath()
+        zoneinfo.ZoneInfo.clear_cache()
+    out = capsys.readouterr().out
+    assert "BadRequestError: timezone" in out and out.count("verified") == 3
+
+
+def test_the_demo_runs_anywhere_and_writes_no_file(tmp_path):
+    tmp_path.chmod(0o500)
+    env = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONUTF8": "0", "HOME": "", "TMPDIR": ""}
+    program = process("demo", python=["-I", "-S"], env=env, cwd=tmp_path)
+    status, out, err = ended(program)
+    assert (status, err, os.listdir(tmp_path)) == (0, "", []) and "completed" in out
