@@ -3698,7 +3698,7 @@ def _callback_sender() -> _Send:
 def _call_back(
     action: str, wanted: str, url: str | None, body: object, timeout: float
 ) -> CallbackResult:
-    if url is None or url == "":
+    if not url:
         raise ValueError(f"no {action} URL: are async hooks switched on for this project?")
     call = _Call(
         "POST", _checked_url(url, "url"), None if body is None else _json_body(body, "body")
