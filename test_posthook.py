@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
 import collections
@@ -9139,3 +9140,67 @@ def test_the_demo_runs_anywhere_and_writes_no_file(tmp_path):
     program = process("demo", python=["-I", "-S"], env=env, cwd=tmp_path)
     status, out, err = ended(program)
     assert (status, err, os.listdir(tmp_path)) == (0, "", []) and "completed" in out
+
+
+# ==================================================================================================
+# The README, and the file without what stands below the cut line
+# ==================================================================================================
+
+README = (pathlib.Path(__file__).parent / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n)?```python\n(.*?)```", re.DOTALL)
+
+
+def test_the_examples_of_the_readme_run(monkeypatch, capsys):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])  # one example configures logging
+    monkeypatch.setattr(root, "level", root.level)
+    monkeypatch.setenv("POSTHOOK_SIGNING_KEY", "ph_sk_...")
+    names = {"__name__": "readme"}
+    with posthook.LocalPosthook(api_key="pk_...", signing_key="ph_sk_...") as server:
+        monkeypatch.setenv("POSTHOOK_BASE_URL", server.url)
+        for note, code in BLOCK.findall(README):
+            if not note:
+                exec(code, names)  # noqa: S102
+        names["client"].close()
+        assert [hook.path for hook in server.hooks][0] == "/webhooks/user-created"
+    body = json.dumps({"id": "a", "data": {"userId": "123"}})
+    event = {"httpMethod": "POST", "headers": names["signatures"].sign(body), "body": body}
+    assert names["handler"](event, None)["statusCode"] == 200
+    assert names["delivery"].data == {"userId": "123"}
+    assert "Hook not found 404 not_found" in capsys.readouterr().out
+
+
+def test_the_readmes_way_to_test_an_app_works():
+    (code,) = [code for note, code in BLOCK.findall(README) if "your app listens" in note]
+    with Script(answer({})) as app:
+        names = {"pytest": pytest, "posthook": posthook}
+        exec(code.replace("http://127.0.0.1:8000", app.url), names)  # noqa: S102
+        with posthook.LocalPosthook(forward_to=app.url) as local:
+            names["test_the_reminder_goes_out_after_two_hours"](local)
+    assert app.last.path == "/remind"
+
+
+def test_every_python_example_of_the_readme_is_python():
+    for note, code in BLOCK.findall(README):
+        compile(code, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        assert note or "await " not in code.split("def ")[0]
+
+
+def test_the_readme_begins_with_the_demo_and_names_every_public_name():
+    assert "\npython3 posthook.py demo\n" in "\n".join(README.split("\n")[:40])
+    assert [name for name in posthook.__all__ if name not in README] == []
+
+
+def test_the_file_works_without_what_stands_below_the_cut_line(tmp_path, imported):
+    whole = pathlib.Path(posthook.__file__).read_text(encoding="utf-8")
+    above = whole[: whole.index("# THE CUT LINE.")]
+    (tmp_path / "cut.py").write_text(above, encoding="utf-8")
+    cut = imported("cut", tmp_path)
+    with Script(ok(HOOK)) as server:
+        assert not hasattr(cut, "LocalPosthook") and "main" not in cut.__all__
+        assert all(hasattr(cut, name) for name in cut.__all__)
+        with cut.Posthook("pk", base_url=server.url, signing_key="key") as posthooks:
+            assert posthooks.hooks.schedule("/x", post_in="5m").id == HOOK["id"]
+            body = b'{"id": "a"}'
+            delivery = posthooks.signatures.parse_delivery(body, posthooks.signatures.sign(body))
+    assert delivery.hook_id == "a"
