@@ -4508,7 +4508,8 @@ _CHOICES = {  # of a list call, the default first
 def _read_list(query: str, body: bytes) -> dict[str, Any]:
     from urllib.parse import parse_qsl
 
-    given: dict[str, Any] = dict(parse_qsl(query.replace("+", "%2B")))  # a time's offset has a plus
+    pairs = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)  # an offset has a plus
+    given: dict[str, Any] = {name: text for name, text in pairs if text or name == "limit"}
     given["sortOrder"] = given.get("sortOrder", SORT_ORDER_ASC).upper()
     for name, choices in _CHOICES.items():
         if given.setdefault(name, choices[0]) not in choices:

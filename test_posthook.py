@@ -8103,7 +8103,7 @@ def five():
         ("createdAtBefore=2020-01-01T00:00:00Z", ""),
         ("createdAtAfter=2020-01-01T00:00:00Z&postAtBefore=2100-01-04T00:00:00.000Z", "ed"),
         ("createdAtAfter=2020-01-01T00:00:00Z&createdAtBefore=2099-01-01T00:00:00Z&limit=1", "e"),
-        ("status=&sortBy=&limit=&cursor=&postAtAfter=&sortOrder=", None),
+        ("status=&sortBy=&cursor=&postAtAfter=&sortOrder=", None),
     ],
 )
 def test_list_filters_and_sorts(five, query, found):
@@ -8114,6 +8114,7 @@ def test_list_filters_and_sorts(five, query, found):
 @pytest.mark.parametrize(
     "query",
     [
+        "limit=",
         "limit=0",
         "limit=1001",
         "limit=-1",
