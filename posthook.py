@@ -4639,6 +4639,11 @@ def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: i
 
         do_POST = do_DELETE = do_PUT = do_PATCH = do_HEAD = do_OPTIONS = do_GET
 
+        def handle_expect_100(self) -> bool:
+            go_on = super().handle_expect_100()
+            self.wfile.flush()  # the client waits for it, and only then sends its body
+            return go_on
+
         def send_error(self, code: int, message: str | None = None, explain: object = None) -> None:
             self.close_connection = True  # its body, if any, was not read
             self.reply(code, {"error": message or "the request is invalid"}, {})

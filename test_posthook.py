@@ -7607,6 +7607,15 @@ def test_a_connection_is_kept_also_after_refusals():
     assert len(sockets) == 1
 
 
+def test_a_client_that_waits_for_100_continue_is_told_to_go_on(shared):
+    with socket.create_connection(("127.0.0.1", int(shared.url.rsplit(":", 1)[1])), 10) as sock:
+        head = b"POST /v1/hooks HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
+        sock.sendall(head + b"X-API-Key: pk_local\r\n\r\n")
+        assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(b"{}")
+        assert sock.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize("extra", [b"", b"Connection: keep-alive\r\n"])
 def test_an_http_1_0_client_gets_its_answer_and_the_end(extra):
     with posthook.LocalPosthook() as server:
