@@ -585,6 +585,13 @@ def pauses(monkeypatch):
     return noted
 
 
+def error_of(call, *args, **options):
+    """What a call raises, and it has to."""
+    with pytest.raises(Exception) as failure:
+        call(*args, **options)
+    return failure.value
+
+
 class Arrivals:
     """A step for ``Script`` that never answers; ``wait`` returns when so many have come."""
 
@@ -5616,19 +5623,19 @@ def test_a_hook_is_fetched_by_its_id(connect):
     }
 
 
-def test_the_user_agent_tells_version_python_and_system():
-    version = sys.version.split()[0]
-    agent = f"posthook-stdlib/{posthook.__version__} (Python {version}; {platform.system()})"
-    assert agent == posthook._USER_AGENT
+def test_the_user_agent_tells_version_python_and_system(connect):
+    with Script(ok(HOOK)) as server, connect(server) as posthooks:
+        posthooks.hooks.get("a")
+    python = f"Python {sys.version.split()[0]}; {platform.system()}"
+    expected = f"posthook-stdlib/{posthook.__version__} ({python})"
+    assert server.last.headers["user-agent"] == expected
 
 
 def test_an_unknown_hook_is_not_found(connect):
-    with (
-        Script(answer({"error": "Hook not found"}, 404)) as server,
-        connect(server) as posthooks,
-        pytest.raises(posthook.NotFoundError, match="^Hook not found$"),
-    ):
-        posthooks.hooks.get("a")
+    with Script(answer({"error": "Hook not found"}, 404)) as server, connect(server) as posthooks:
+        error = error_of(posthooks.hooks.get, "a")
+    assert type(error) is posthook.NotFoundError
+    assert "Hook not found" in str(error)
 
 
 def test_one_page_is_listed_with_its_cursor(connect):
@@ -5766,32 +5773,25 @@ def test_a_bulk_action_takes_a_range(connect, action):
 
 @every_call
 def test_the_timeout_of_a_call_replaces_the_clients(connect, call):
-    with (
-        Script(Stall(b"")) as server,
-        connect(server) as posthooks,
-        pytest.raises(posthook.PosthookTimeoutError) as failure,
-    ):
-        call(posthooks.hooks, timeout=0.02)
-    assert failure.value.maybe_sent
+    with Script(Stall(b"")) as server, connect(server) as posthooks:
+        error = error_of(call, posthooks.hooks, timeout=0.02)
+    assert type(error) is posthook.PosthookTimeoutError
+    assert error.maybe_sent
 
 
 def test_a_call_takes_no_longer_than_the_clients_timeout(connect):
-    with (
-        Script(Stall(b"HTTP/1.1 200 ")) as server,
-        connect(server, timeout=0.02) as posthooks,
-        pytest.raises(posthook.PosthookTimeoutError, match="did not answer in time"),
-    ):
-        posthooks.hooks.get("a")
+    with Script(Stall(b"HTTP/1.1 200 ")) as server, connect(server, timeout=0.02) as posthooks:
+        error = error_of(posthooks.hooks.get, "a")
+    assert type(error) is posthook.PosthookTimeoutError
+    assert "did not answer in time" in str(error)
 
 
 @pytest.mark.parametrize("timeout", BAD_TIMEOUTS)
 def test_a_bad_timeout_of_a_call_is_refused(connect, timeout):
-    with (
-        Script(ok(HOOK)) as server,
-        connect(server) as posthooks,
-        pytest.raises(ValueError, match="timeout is a positive, finite number"),
-    ):
-        posthooks.hooks.schedule("/x", post_in="5m", timeout=timeout)
+    with Script(ok(HOOK)) as server, connect(server) as posthooks:
+        error = error_of(posthooks.hooks.schedule, "/x", post_in="5m", timeout=timeout)
+    assert type(error) is ValueError
+    assert "timeout is a positive, finite number" in str(error)
     assert server.connections == 0
 
 
@@ -5878,23 +5878,17 @@ def test_a_repeatable_call_survives_two_faults(connect, pauses, name):
 
 @repeatable
 def test_the_last_attempt_does_not_pause(connect, pauses, call):
-    with (
-        Script(answer({}, 503)) as server,
-        connect(server, max_retries=2) as posthooks,
-        pytest.raises(posthook.InternalServerError),
-    ):
-        call(posthooks.hooks)
+    with Script(answer({}, 503)) as server, connect(server, max_retries=2) as posthooks:
+        error = error_of(call, posthooks.hooks)
+    assert type(error) is posthook.InternalServerError
     assert (len(server.requests), len(pauses)) == (3, 2)
 
 
 @repeatable
 def test_no_retries_means_one_attempt(connect, call):
-    with (
-        Script(NO_ANSWER) as server,
-        connect(server, max_retries=0) as posthooks,
-        pytest.raises(posthook.PosthookConnectionError),
-    ):
-        call(posthooks.hooks)
+    with Script(NO_ANSWER) as server, connect(server, max_retries=0) as posthooks:
+        error = error_of(call, posthooks.hooks)
+    assert type(error) is posthook.PosthookConnectionError
     assert len(server.requests) == 1
 
 
@@ -5903,12 +5897,9 @@ def test_no_retries_means_one_attempt(connect, call):
     "step", [answer({}, 503), answer({}, 429, retry_after=1), NO_ANSWER, Reset(b"HTTP/1.1 200")]
 )
 def test_schedule_and_bulk_actions_are_never_sent_twice(connect, pauses, call, step):
-    with (
-        Script(step) as server,
-        connect(server, max_retries=2) as posthooks,
-        pytest.raises(posthook.PosthookError),
-    ):
-        call(posthooks.hooks)
+    with Script(step) as server, connect(server, max_retries=2) as posthooks:
+        error = error_of(call, posthooks.hooks)
+    assert isinstance(error, posthook.PosthookError)
     assert len(server.requests) == 1
 
 
@@ -5923,6 +5914,8 @@ def test_a_kept_connection_that_dies_after_schedule_was_written_is_an_error(conn
 
 @once
 def test_what_did_not_reach_the_server_is_sent_again(connect, pauses, call):
+    opener = posthook.build_opener()
+
     class Unlucky:
         """An opener whose first connection is refused."""
 
@@ -5933,12 +5926,10 @@ def test_what_did_not_reach_the_server_is_sent_again(connect, pauses, call):
                 raise self.failures.pop()
             return opener.open(request, timeout=timeout)
 
-    with (
-        contextlib.closing(posthook.build_opener()) as opener,
-        Script(ok({**HOOK, "affected": 1})) as server,
-        connect(server, max_retries=1, http_client=Unlucky()) as posthooks,
-    ):
+    options = {"max_retries": 1, "http_client": Unlucky()}
+    with Script(ok({**HOOK, "affected": 1})) as server, connect(server, **options) as posthooks:
         call(posthooks.hooks)
+    opener.close()
     assert (len(server.requests), len(pauses)) == (1, 1)
 
 
@@ -5953,33 +5944,23 @@ def test_retry_after_is_obeyed_where_it_ends_before_the_deadline(connect, pauses
 @pytest.mark.parametrize("status", [503, 429])
 def test_retry_after_beyond_the_deadline_is_an_error_at_once(connect, pauses, status):
     step = answer({}, status, retry_after=11)
-    with (
-        Script(step) as server,
-        connect(server, max_retries=1, timeout=10) as posthooks,
-        pytest.raises(posthook.PosthookError) as failure,
-    ):
-        posthooks.hooks.get("a")
-    assert (failure.value.status_code, failure.value.retry_after) == (status, 11.0)
+    with Script(step) as server, connect(server, max_retries=1, timeout=10) as posthooks:
+        error = error_of(posthooks.hooks.get, "a")
+    assert (error.status_code, error.retry_after) == (status, 11.0)
     assert pauses == []
 
 
 def test_a_used_up_quota_is_not_asked_again(connect, pauses):
-    with (
-        Script(answer({}, 429)) as server,
-        connect(server, max_retries=2) as posthooks,
-        pytest.raises(posthook.RateLimitError),
-    ):
-        posthooks.hooks.get("a")
+    with Script(answer({}, 429)) as server, connect(server, max_retries=2) as posthooks:
+        error = error_of(posthooks.hooks.get, "a")
+    assert type(error) is posthook.RateLimitError
     assert len(server.requests) == 1
 
 
 def test_no_pause_goes_beyond_the_deadline(connect):
-    with (
-        Script(answer({}, 503)) as server,
-        connect(server, max_retries=2) as posthooks,
-        pytest.raises(posthook.InternalServerError),
-    ):
-        posthooks.hooks.get("a", timeout=0.2)
+    with Script(answer({}, 503)) as server, connect(server, max_retries=2) as posthooks:
+        error = error_of(posthooks.hooks.get, "a", timeout=0.2)
+    assert type(error) is posthook.InternalServerError
     assert len(server.requests) == 1
 
 
@@ -6012,7 +5993,7 @@ def test_each_attempt_is_one_debug_record_without_the_query(connect, pauses, cap
 
 def test_a_call_on_a_path_prefix_is_logged_from_v1_on(connect, caplog):
     caplog.set_level(logging.DEBUG, "posthook")
-    with Script(ok(HOOK)) as server, connect(server, base_url=f"{server.url}/secret") as posthooks:
+    with Script(ok(HOOK)) as server, connect(server, base_url=f"{server.url}/x") as posthooks:
         posthooks.hooks.get("a")
     assert records(caplog) == [("posthook", "DEBUG", "GET /v1/hooks/a -> 200")]
 
@@ -6837,12 +6818,9 @@ def test_a_status_that_repeats_the_url_shows_nothing_of_it(call_back):
 
 def test_words_that_say_why_are_kept(call_back):
     text = '{"error": "Callback token expired: the hook was acked"}'
-    with (
-        Script(answer(text.encode(), 410)) as server,
-        pytest.raises(posthook.CallbackError) as failure,
-    ):
-        call_back(server.url + TOKEN_URL)
-    assert failure.value.body == text
+    with Script(answer(text.encode(), 410)) as server:
+        error = error_of(call_back, server.url + TOKEN_URL)
+    assert error.body == text
 
 
 def test_the_log_shows_a_callback_without_its_url(call_back, caplog):
