@@ -4891,7 +4891,7 @@ def _do_deliver(args: argparse.Namespace) -> int:
 
 def _do_local(args: argparse.Namespace) -> int:
     import signal
-    from queue import SimpleQueue
+    from queue import Empty, SimpleQueue
 
     # Lines and signals go through one queue: in order, and printed by this thread, which learns
     # that way that nobody reads them any more.
@@ -4910,10 +4910,13 @@ def _do_local(args: argparse.Namespace) -> int:
             print(f"export POSTHOOK_API_KEY={server.api_key}")
             print(f"export POSTHOOK_SIGNING_KEY={server.signing_key}", flush=True)
             while True:
-                event = events.get()
-                if isinstance(event, int):
-                    return event
-                print(event, flush=True)
+                # Not for ever: a signal that comes just before the wait does not end it, nor does
+                # any on Windows.
+                with contextlib.suppress(Empty):
+                    event = events.get(timeout=0.5)
+                    if isinstance(event, int):
+                        return event
+                    print(event, flush=True)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
