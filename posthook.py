@@ -378,11 +378,11 @@ class _Model:
         return self._values() == other._values()
 
     def __repr__(self) -> str:
-        shown = (
-            f"{f.name}={_repr.repr(getattr(self, f.name))}"
-            for f in fields(self)  # type: ignore[arg-type]
-            if f.repr
-        )
+        shown = []
+        for f in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, f.name)
+            text = repr(value) if isinstance(value, _Model) else _repr.repr(value)
+            shown += [f"{f.name}={text}"] if f.repr else []
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -3847,7 +3847,7 @@ class LocalPosthook:
         self._changed = threading.Condition()
         self._project = _Project(quota, bool(async_hooks), domain)
         self._offset = timedelta(0)  # the clock is real time plus this
-        self._goal: tuple[datetime, timedelta] | None = None  # advance() wants this clock, offset
+        self._goal: timedelta | None = None  # the offset that advance() wants
         self._moment: datetime | None = None  # the due time of the attempts under way
         self._busy = 0  # attempts under way
         self._state = "new"  # then "running", then "closed"
@@ -3888,10 +3888,9 @@ class LocalPosthook:
         with self._changed:
             self._changed.wait_for(lambda: self._goal is None)  # another thread's advance()
             if self._state == "running":
-                now = self._now()
-                if step > _CLOCK_END - now:
+                if step > _CLOCK_END - self._now():
                     raise ValueError("the clock ends with the year 8999")
-                self._goal = goal = now + step, self._offset + step
+                self._goal = goal = self._offset + step
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._goal is not goal)
             if self._state != "running":
@@ -3945,9 +3944,9 @@ class LocalPosthook:
         if self._goal is not None:
             if self._busy and due != self._moment:
                 return None  # attempts of different due times do not overlap
-            goal, offset = self._goal
-            if due is None or due > goal:
-                self._offset, self._goal = offset, None
+            # The clock runs on meanwhile: a retry is not missed by the time that attempts took.
+            if due is None or due > datetime.now(_UTC) + self._goal:
+                self._offset, self._goal = self._goal, None
                 self._changed.notify_all()
                 return 0
             self._offset += max(due - self._now(), timedelta(0))
@@ -4916,7 +4915,7 @@ def _do_local(args: argparse.Namespace) -> int:
                     event = events.get(timeout=0.5)
                     if isinstance(event, int):
                         return event
-                    print(event, flush=True)
+                    print(f"# {event}", flush=True)  # a shell may read all of this
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -5155,8 +5154,10 @@ def _tell_story(do: Callable[..., None], seen: list[tuple[Delivery, Message]]) -
     forged = delivery.body.replace(b"3", b"4")
     shown = "delivery.body.replace(b'3', b'4'), headers"
     do("signatures.parse_delivery", forged, headers, shown=shown)
-    print(f"\nNext: `{_PROGRAM} local --forward http://127.0.0.1:8000` does this for your own app,")
-    print(f"and `{_PROGRAM} --help` lists the other commands.")
+    print(
+        "\nNext: `python3 posthook.py local --forward http://127.0.0.1:8000` does this for your own"
+    )
+    print("app, and `python3 posthook.py --help` lists the other commands.")
 
 
 def _do_aloud(

@@ -1343,6 +1343,11 @@ def test_small_models_are_frozen_and_hashable(model):
         model.status = "other"
 
 
+def test_a_model_equals_nothing_but_its_own_kind():
+    assert posthook.BulkActionResult(1) != posthook.QuotaInfo(1, 1, 1, None)
+    assert posthook.BulkActionResult(1) != 1
+
+
 @pytest.mark.parametrize("model", MODELS[-2:], ids=name_of)
 def test_hooks_and_deliveries_can_be_changed_and_compare_by_value(model):
     other = copy.copy(model)
@@ -8196,6 +8201,16 @@ def bulk(server, action, **body):
     return answer["data"]["affected"]
 
 
+def test_a_retry_is_not_missed_by_the_time_that_attempts_take():
+    override = posthook.HookRetryOverride(min_retries=3, delay_secs=5, strategy="fixed")
+    with Script(answer({}, 500)) as app, posthook.LocalPosthook(app.url) as local:
+        with posthook.Posthook(local.api_key, base_url=local.url) as client:
+            client.hooks.schedule("/a", post_in="1m", retry_override=override)
+        local.advance("1m")
+        local.advance("15s")
+        assert [delivery.attempt for delivery in local.deliveries] == [1, 2, 3, 4]
+
+
 def test_bulk_retry_gives_failed_hooks_new_retries_at_once():
     answers = [500] * 4 + [200]
     with endpoint(lambda _: answers.pop(0)) as (url, _), posthook.LocalPosthook(url) as server:
@@ -8934,8 +8949,8 @@ def test_local_prints_each_call_and_attempt_until_a_signal(number, monkeypatch, 
     with stdout_read_by(use, monkeypatch):
         assert posthook.main(["local"]) == 128 + number
     key, call, attempt, last = heard
-    assert (key, call, last) == ("ph_sk_local", "POST /v1/hooks 201\n", "GET /v1/hooks 200\n")
-    assert attempt.startswith("delivery /a #1: ")
+    assert (key, call, last) == ("ph_sk_local", "# POST /v1/hooks 201\n", "# GET /v1/hooks 200\n")
+    assert attempt.startswith("# delivery /a #1: ")
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert capsys.readouterr().err == ""
 
@@ -9066,7 +9081,7 @@ def test_the_program_local_ends_on_sigterm_with_an_idle_connection_open():
         client.hooks.list()
         program.terminate()
         status, out, err = ended(program)
-    assert (status, out.splitlines()[-1], err) == (143, "GET /v1/hooks 200", "")
+    assert (status, out.splitlines()[-1], err) == (143, "# GET /v1/hooks 200", "")
 
 
 def test_the_program_runs_optimised_isolated_and_as_a_module():
