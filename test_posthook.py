@@ -9064,14 +9064,15 @@ def test_the_program_is_1_where_neither_results_nor_messages_can_be_written():
         assert program.wait(20) == 1
 
 
-def test_the_program_ends_with_130_and_no_word_on_ctrl_c():
+def test_ctrl_c_ends_the_program_with_130_no_word_and_what_was_printed_before():
     def interrupt(request):
         os.kill(program.pid, signal.SIGINT)
         return Stall()
 
-    with Script(interrupt) as server:
-        program = process("get", "a", server=server)
-        assert ended(program) == (130, "", "")
+    page = answer({"data": [HOOK], "meta": {"cursor": "2"}})
+    with Script(page, interrupt) as server:
+        program = process("list", "--all", server=server)
+        assert ended(program) == (130, json.dumps(HOOK) + "\n", "")
 
 
 def test_the_program_local_ends_on_sigterm_with_an_idle_connection_open():
