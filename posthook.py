@@ -40,7 +40,6 @@ import functools
 import inspect
 import io
 import json
-import logging
 import os
 import re
 import reprlib
@@ -55,6 +54,7 @@ from datetime import datetime, timedelta, timezone
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself need not be imported
 if TYPE_CHECKING:
     import http.client
+    import logging
     import socket
     import ssl
     import urllib.request
@@ -144,9 +144,17 @@ SORT_ORDER_DESC = "DESC"
 STRATEGY_FIXED = "fixed"
 STRATEGY_EXPONENTIAL = "exponential"
 
-_log = logging.getLogger("posthook")  # this name also where the file is vendored under another
-
 _UTC = timezone.utc
+
+
+def _log() -> logging.Logger:
+    """The logger ``posthook``; by this name also where the file is vendored under another.
+
+    `logging` is imported by who has something to say: it is a sixth of what this file would import.
+    """
+    import logging
+
+    return logging.getLogger("posthook")
 
 
 # ==================================================================================================
@@ -1185,7 +1193,7 @@ async def _respond(
     try:
         return _result_answer(await call(delivery), delivery)
     except (Exception, SystemExit) as error:  # SystemExit: of some library, for one request
-        _log.error("the handler of hook %.100r failed", delivery.hook_id, exc_info=error)
+        _log().error("the handler of hook %.100r failed", delivery.hook_id, exc_info=error)
         return _error_answer(500, "the handler failed")
 
 
@@ -1196,9 +1204,9 @@ def _check_size(size: int) -> None:
 
 def _untrusted_answer(error: SignatureVerificationError) -> _Reply:
     if error.reason == "no_key":
-        _log.error("a delivery could not be verified: %s", error)
+        _log().error("a delivery could not be verified: %s", error)
         return _error_answer(500, "the receiver has no signing key")
-    _log.info("a delivery was refused: %s", error)
+    _log().info("a delivery was refused: %s", error)
     return _error_answer(401, error.message)
 
 
@@ -1211,7 +1219,7 @@ def _result_answer(result: object, delivery: Delivery) -> _Reply:
     if result.kind == "nack":
         why = "nack" if result.error is None else str(result.error) or repr(result.error)
         why = why[:_NACK_CHARACTERS]
-        _log.info("nack for hook %.100r: %r", delivery.hook_id, why)
+        _log().info("nack for hook %.100r: %r", delivery.hook_id, why)
         return _error_answer(500, why)
     status, headers = {"ack": 200, "accept": 202}[result.kind], dict(_JSON)
     if status == 202 and result.timeout is not None:  # rounded up: no less than what was asked for
@@ -3297,11 +3305,10 @@ def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
         assert outcome is not None
         seconds = time.monotonic() - started
         if isinstance(outcome, PosthookConnectionError):
-            kind = type(outcome).__name__
-            _log.debug("%s %s -> %s (%.3fs)", call.method, call.label, kind, seconds)
+            _log_attempt("%s %s -> %s (%.3fs)", call, type(outcome).__name__, seconds)
         else:
             outcome.received = time.time()
-            _log.debug("%s %s -> %d (%.3fs)", call.method, call.label, outcome.status, seconds)
+            _log_attempt("%s %s -> %d (%.3fs)", call, outcome.status, seconds)
             if 200 <= outcome.status <= 299:
                 return outcome
         jitter = os.urandom(1)[0] / 255
@@ -3313,6 +3320,11 @@ def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
             raise outcome
         else:
             return outcome
+
+
+def _log_attempt(form: str, call: _Call, result: object, seconds: float) -> None:
+    if "logging" in sys.modules:  # else nobody can have switched it on
+        _log().debug(form, call.method, call.label, result, seconds)
 
 
 def _drive(steps: _Steps, call: _Call, send: _Send) -> _Answer:
@@ -4030,7 +4042,7 @@ class LocalPosthook:
             if self.observer is not None:
                 self.observer(line.encode("unicode_escape").decode())
         except Exception:  # it must not end a thread that others wait for
-            _log.exception("the observer of a LocalPosthook failed")
+            _log().exception("the observer of a LocalPosthook failed")
 
 
 def _check_arguments(url: str | None, port: int, quota: int, *keys: str) -> None:
@@ -4700,7 +4712,7 @@ def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: i
             self.calls[_thread(self.process_request_thread, request, client_address)] = request
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            _log.debug("a connection to LocalPosthook was dropped", exc_info=True)
+            _log().debug("a connection to LocalPosthook was dropped", exc_info=True)
 
         def stop(self) -> None:
             self.stopping = True

@@ -850,7 +850,7 @@ def imported(monkeypatch):
 def test_importing_prints_nothing_and_loads_nothing_heavy():
     heavy = (
         "urllib.request http.client ssl asyncio concurrent.futures concurrent.futures.thread "
-        "zoneinfo http.server argparse socket email"
+        "zoneinfo http.server argparse socket email logging hmac hashlib"
     )
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); import posthook; "
@@ -5994,6 +5994,13 @@ def test_each_attempt_is_one_debug_record_without_the_query(connect, pauses, cap
         ("posthook", "DEBUG", "GET /v1/hooks -> 200"),
     ]
     assert caplog.records[2].msg == "%s %s -> %d (%.3fs)"
+
+
+def test_nothing_is_logged_where_nobody_has_imported_logging(monkeypatch):
+    monkeypatch.delitem(sys.modules, "logging")
+    with Script(ok(HOOK)) as server, client(server) as posthooks:
+        posthooks.hooks.get("a")
+    assert "logging" not in sys.modules
 
 
 def test_a_call_on_a_path_prefix_is_logged_from_v1_on(connect, caplog):
