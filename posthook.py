@@ -40,7 +40,6 @@ import functools
 import inspect
 import io
 import json
-import logging
 import os
 import re
 import reprlib
@@ -55,6 +54,7 @@ from datetime import datetime, timedelta, timezone
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself need not be imported
 if TYPE_CHECKING:
     import http.client
+    import logging
     import socket
     import ssl
     import urllib.request
@@ -144,9 +144,17 @@ SORT_ORDER_DESC = "DESC"
 STRATEGY_FIXED = "fixed"
 STRATEGY_EXPONENTIAL = "exponential"
 
-_log = logging.getLogger("posthook")  # this name also where the file is vendored under another
-
 _UTC = timezone.utc
+
+
+def _log() -> logging.Logger:
+    """The logger ``posthook``; by this name also where the file is vendored under another.
+
+    `logging` is imported by who has something to say: it is a sixth of what this file would import.
+    """
+    import logging
+
+    return logging.getLogger("posthook")
 
 
 # ==================================================================================================
@@ -363,19 +371,38 @@ _repr.maxstring = _repr.maxother = 100  # characters; a datetime is shown whole
 
 
 class _Model:
-    """Base of the dataclasses: a repr that stays short whatever a server put into a field."""
+    """Base of the dataclasses.
+
+    It compares them by value, and has a repr that stays short whatever a server put into a field.
+    ``dataclass`` would generate both for each class, which takes a tenth of the import's time.
+    """
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple(getattr(self, f.name) for f in fields(self) if f.compare)  # type: ignore[arg-type]
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
 
     def __repr__(self) -> str:
-        shown = (
-            f"{f.name}={_repr.repr(getattr(self, f.name))}"
-            for f in fields(self)  # type: ignore[arg-type]
-            if f.repr
-        )
+        shown = []
+        for f in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, f.name)
+            text = repr(value) if isinstance(value, _Model) else _repr.repr(value)
+            shown += [f"{f.name}={text}"] if f.repr else []
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-@dataclass(frozen=True, repr=False)
-class QuotaInfo(_Model):
+class _Value(_Model):
+    """Base of the frozen ones, which can be hashed."""
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class QuotaInfo(_Value):
     """The month's quota of hooks, from the headers of the answer to ``schedule``.
 
     Attributes:
@@ -391,8 +418,8 @@ class QuotaInfo(_Model):
     resets_at: datetime | None
 
 
-@dataclass(frozen=True, repr=False)
-class HookRetryOverride(_Model):
+@dataclass(frozen=True, repr=False, eq=False)
+class HookRetryOverride(_Value):
     """How often and how soon one hook's delivery is retried, instead of the project's settings.
 
     The ranges are the service's; it answers 400 outside of them.
@@ -441,8 +468,8 @@ class HookRetryOverride(_Model):
         }
 
 
-@dataclass(frozen=True, repr=False)
-class HookSequenceData(_Model):
+@dataclass(frozen=True, repr=False, eq=False)
+class HookSequenceData(_Value):
     """Where a hook stands in a sequence.
 
     Attributes:
@@ -465,7 +492,7 @@ class HookSequenceData(_Model):
         )
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, eq=False)
 class Hook(_Model):
     """A scheduled webhook.
 
@@ -549,8 +576,8 @@ class Page(list["Hook"]):
         self.total_items: int | None = total_items
 
 
-@dataclass(frozen=True, repr=False)
-class BulkActionResult(_Model):
+@dataclass(frozen=True, repr=False, eq=False)
+class BulkActionResult(_Value):
     """What a bulk call did.
 
     Attributes:
@@ -565,8 +592,8 @@ class BulkActionResult(_Model):
         return cls(affected=_whole(data.get("affected")))
 
 
-@dataclass(frozen=True, repr=False)
-class CallbackResult(_Model):
+@dataclass(frozen=True, repr=False, eq=False)
+class CallbackResult(_Value):
     """What an ``ack`` or ``nack`` did.
 
     Attributes:
@@ -579,7 +606,7 @@ class CallbackResult(_Model):
     status: str
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, eq=False)
 class Delivery(_Model):
     """A delivery whose signature holds.
 
@@ -613,8 +640,8 @@ class Delivery(_Model):
 _ACCEPT_SECONDS = (10, 10_800)  # the service's range for Posthook-Async-Timeout
 
 
-@dataclass(frozen=True, repr=False)
-class Result(_Model):
+@dataclass(frozen=True, repr=False, eq=False)
+class Result(_Value):
     """What a handler function says about a delivery: make one with ``ack``, ``accept`` or ``nack``.
 
     Attributes:
@@ -1166,7 +1193,7 @@ async def _respond(
     try:
         return _result_answer(await call(delivery), delivery)
     except (Exception, SystemExit) as error:  # SystemExit: of some library, for one request
-        _log.error("the handler of hook %.100r failed", delivery.hook_id, exc_info=error)
+        _log().error("the handler of hook %.100r failed", delivery.hook_id, exc_info=error)
         return _error_answer(500, "the handler failed")
 
 
@@ -1177,9 +1204,9 @@ def _check_size(size: int) -> None:
 
 def _untrusted_answer(error: SignatureVerificationError) -> _Reply:
     if error.reason == "no_key":
-        _log.error("a delivery could not be verified: %s", error)
+        _log().error("a delivery could not be verified: %s", error)
         return _error_answer(500, "the receiver has no signing key")
-    _log.info("a delivery was refused: %s", error)
+    _log().info("a delivery was refused: %s", error)
     return _error_answer(401, error.message)
 
 
@@ -1192,7 +1219,7 @@ def _result_answer(result: object, delivery: Delivery) -> _Reply:
     if result.kind == "nack":
         why = "nack" if result.error is None else str(result.error) or repr(result.error)
         why = why[:_NACK_CHARACTERS]
-        _log.info("nack for hook %.100r: %r", delivery.hook_id, why)
+        _log().info("nack for hook %.100r: %r", delivery.hook_id, why)
         return _error_answer(500, why)
     status, headers = {"ack": 200, "accept": 202}[result.kind], dict(_JSON)
     if status == 202 and result.timeout is not None:  # rounded up: no less than what was asked for
@@ -2089,7 +2116,7 @@ class _KeepAliveHandler:
 
         Raises PosthookConnectionError, or PosthookError for an answer that is too large.
         """
-        match = _URL.match(call.url)
+        match = re.match(_URL, call.url)
         assert match is not None  # it was checked when it came in
         scheme, authority, selector = match.groups()
         scheme = scheme.lower()  # proxies go by it
@@ -2144,7 +2171,7 @@ class _KeepAliveHandler:
         return self._context
 
 
-_URL = re.compile(r"(https?)://([^/?#]+)([^#]*)", re.IGNORECASE)
+_URL = r"(?i)(https?)://([^/?#]+)([^#]*)"
 _HEAD_BREAKS = re.compile(r"[\r\0]|\n(?![!-9;-~]+: )")  # what would end a header, or begin another
 
 
@@ -2251,7 +2278,7 @@ class _Lifeline:
     """By it another thread ends what the thread that holds it waits for."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may end a call in this very thread
         self._end: Callable[[], object] | None = None
         self._process = os.getpid()
         self.is_cut = False
@@ -3278,11 +3305,10 @@ def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
         assert outcome is not None
         seconds = time.monotonic() - started
         if isinstance(outcome, PosthookConnectionError):
-            kind = type(outcome).__name__
-            _log.debug("%s %s -> %s (%.3fs)", call.method, call.label, kind, seconds)
+            _log_attempt("%s %s -> %s (%.3fs)", call, type(outcome).__name__, seconds)
         else:
             outcome.received = time.time()
-            _log.debug("%s %s -> %d (%.3fs)", call.method, call.label, outcome.status, seconds)
+            _log_attempt("%s %s -> %d (%.3fs)", call, outcome.status, seconds)
             if 200 <= outcome.status <= 299:
                 return outcome
         jitter = os.urandom(1)[0] / 255
@@ -3294,6 +3320,11 @@ def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
             raise outcome
         else:
             return outcome
+
+
+def _log_attempt(form: str, call: _Call, result: object, seconds: float) -> None:
+    if "logging" in sys.modules:  # else nobody can have switched it on
+        _log().debug(form, call.method, call.label, result, seconds)
 
 
 def _drive(steps: _Steps, call: _Call, send: _Send) -> _Answer:
@@ -3732,7 +3763,7 @@ def _read_callback(action: str, wanted: str, url: str, answer: _Answer) -> Callb
 _CALLBACK_STATUSES = ("completed", "nacked", "failed")
 _MOST_ECHO = 1_000  # characters of an answer that are looked at
 _SHORTEST_ECHO = 4  # characters; shorter pieces of a token tell nothing, and words may hold them
-_FIXED_WORDS = re.compile(r"\b(v1|hooks?|async|callbacks?|ack|nack|tokens?|posthook)\b")
+_FIXED_WORDS = r"\b(v1|hooks?|async|callbacks?|ack|nack|tokens?|posthook)\b"
 
 
 def _without_echo(text: str, url: str) -> str:
@@ -3741,7 +3772,7 @@ def _without_echo(text: str, url: str) -> str:
 
     parts = urlsplit(url.lower())
     secret = f"{parts.path}?{parts.query}#{parts.fragment}"
-    secret = _FIXED_WORDS.sub(" ", f"{secret} {unquote(secret)}")
+    secret = re.sub(_FIXED_WORDS, " ", f"{secret} {unquote(secret)}")
     size = _SHORTEST_ECHO
     pieces = {secret[start : start + size] for start in range(len(secret) - size + 1)}
     text = text[:_MOST_ECHO]
@@ -3763,7 +3794,6 @@ def _without_echo(text: str, url: str) -> str:
 # ==================================================================================================
 
 import bisect  # noqa: E402 - imported below the line, so that it goes with what needs it
-import heapq  # noqa: E402
 
 if TYPE_CHECKING:
     _LocalAnswer = tuple[int, dict[str, Any], Mapping[str, str]]  # status, JSON body, headers
@@ -3829,7 +3859,7 @@ class LocalPosthook:
         self._changed = threading.Condition()
         self._project = _Project(quota, bool(async_hooks), domain)
         self._offset = timedelta(0)  # the clock is real time plus this
-        self._goal: tuple[datetime, timedelta] | None = None  # advance() wants this clock, offset
+        self._goal: timedelta | None = None  # the offset that advance() wants
         self._moment: datetime | None = None  # the due time of the attempts under way
         self._busy = 0  # attempts under way
         self._state = "new"  # then "running", then "closed"
@@ -3870,10 +3900,9 @@ class LocalPosthook:
         with self._changed:
             self._changed.wait_for(lambda: self._goal is None)  # another thread's advance()
             if self._state == "running":
-                now = self._now()
-                if step > _CLOCK_END - now:
+                if step > _CLOCK_END - self._now():
                     raise ValueError("the clock ends with the year 8999")
-                self._goal = goal = now + step, self._offset + step
+                self._goal = goal = self._offset + step
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._goal is not goal)
             if self._state != "running":
@@ -3927,9 +3956,9 @@ class LocalPosthook:
         if self._goal is not None:
             if self._busy and due != self._moment:
                 return None  # attempts of different due times do not overlap
-            goal, offset = self._goal
-            if due is None or due > goal:
-                self._offset, self._goal = offset, None
+            # The clock runs on meanwhile: a retry is not missed by the time that attempts took.
+            if due is None or due > datetime.now(_UTC) + self._goal:
+                self._offset, self._goal = self._goal, None
                 self._changed.notify_all()
                 return 0
             self._offset += max(due - self._now(), timedelta(0))
@@ -4013,7 +4042,7 @@ class LocalPosthook:
             if self.observer is not None:
                 self.observer(line.encode("unicode_escape").decode())
         except Exception:  # it must not end a thread that others wait for
-            _log.exception("the observer of a LocalPosthook failed")
+            _log().exception("the observer of a LocalPosthook failed")
 
 
 def _check_arguments(url: str | None, port: int, quota: int, *keys: str) -> None:
@@ -4064,8 +4093,8 @@ _DEFAULT_RETRIES: dict[str, Any] = {  # the example of the service's own documen
 _CALLBACK_SECONDS = 300.0  # until ack or nack, unless the 202 says otherwise
 
 
-@dataclass(frozen=True, repr=False)
-class _Attempt(_Model):
+@dataclass(frozen=True, repr=False, eq=False)
+class _Attempt(_Value):
     """One attempt to deliver a hook; LocalPosthook.deliveries explains the fields."""
 
     hook_id: str
@@ -4138,16 +4167,20 @@ class _Project:
 
     def due(self) -> datetime | None:
         """When the next thing is due, or None."""
+        from heapq import heappop
+
         while self._heap:
             moment, entry, hook_id = self._heap[0]
             if hook_id in self.hooks and self.hooks[hook_id].entry == entry:
                 return moment
-            heapq.heappop(self._heap)  # deleted, or something else has happened to it
+            heappop(self._heap)  # deleted, or something else has happened to it
         return None
 
     def begin(self, now: datetime) -> _LocalHook | None:
         """Take up what due() told: the hook whose attempt begins; None if a deadline has passed."""
-        hook = self.hooks[heapq.heappop(self._heap)[2]]
+        from heapq import heappop
+
+        hook = self.hooks[heappop(self._heap)[2]]
         if hook.deadline is not None:
             self._settle(hook, "expired", now, "no ack or nack before the callback deadline")
             return None
@@ -4191,10 +4224,12 @@ class _Project:
             self._wake(hook, moment)
 
     def _wake(self, hook: _LocalHook, moment: datetime) -> None:
+        from heapq import heappush
+
         self._count += 1
         self._found = None, []
         hook.entry = self._count
-        heapq.heappush(self._heap, (moment, hook.entry, hook["id"]))
+        heappush(self._heap, (moment, hook.entry, hook["id"]))
 
     # The API's operations: _ROUTES gives them their paths, and reads what `wanted` is.
 
@@ -4683,7 +4718,7 @@ def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: i
             self.calls[_thread(self.process_request_thread, request, client_address)] = request
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            _log.debug("a connection to LocalPosthook was dropped", exc_info=True)
+            _log().debug("a connection to LocalPosthook was dropped", exc_info=True)
 
         def stop(self) -> None:
             self.stopping = True
@@ -4873,7 +4908,7 @@ def _do_deliver(args: argparse.Namespace) -> int:
 
 def _do_local(args: argparse.Namespace) -> int:
     import signal
-    from queue import SimpleQueue
+    from queue import Empty, SimpleQueue
 
     # Lines and signals go through one queue: in order, and printed by this thread, which learns
     # that way that nobody reads them any more.
@@ -4892,10 +4927,13 @@ def _do_local(args: argparse.Namespace) -> int:
             print(f"export POSTHOOK_API_KEY={server.api_key}")
             print(f"export POSTHOOK_SIGNING_KEY={server.signing_key}", flush=True)
             while True:
-                event = events.get()
-                if isinstance(event, int):
-                    return event
-                print(event, flush=True)
+                # Not for ever: a signal that comes just before the wait does not end it, nor does
+                # any on Windows.
+                with contextlib.suppress(Empty):
+                    event = events.get(timeout=0.5)
+                    if isinstance(event, int):
+                        return event
+                    print(f"# {event}", flush=True)  # a shell may read all of this
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -5134,8 +5172,10 @@ def _tell_story(do: Callable[..., None], seen: list[tuple[Delivery, Message]]) -
     forged = delivery.body.replace(b"3", b"4")
     shown = "delivery.body.replace(b'3', b'4'), headers"
     do("signatures.parse_delivery", forged, headers, shown=shown)
-    print(f"\nNext: `{_PROGRAM} local --forward http://127.0.0.1:8000` does this for your own app,")
-    print(f"and `{_PROGRAM} --help` lists the other commands.")
+    print(
+        "\nNext: `python3 posthook.py local --forward http://127.0.0.1:8000` does this for your own"
+    )
+    print("app, and `python3 posthook.py --help` lists the other commands.")
 
 
 def _do_aloud(

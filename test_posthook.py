@@ -585,6 +585,13 @@ def pauses(monkeypatch):
     return noted
 
 
+def error_of(call, *args, **options):
+    """What a call raises, and it has to."""
+    with pytest.raises(Exception) as failure:
+        call(*args, **options)
+    return failure.value
+
+
 class Arrivals:
     """A step for ``Script`` that never answers; ``wait`` returns when so many have come."""
 
@@ -843,7 +850,7 @@ def imported(monkeypatch):
 def test_importing_prints_nothing_and_loads_nothing_heavy():
     heavy = (
         "urllib.request http.client ssl asyncio concurrent.futures concurrent.futures.thread "
-        "zoneinfo http.server argparse socket email"
+        "zoneinfo http.server argparse socket email logging hmac hashlib"
     )
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); import posthook; "
@@ -1334,6 +1341,11 @@ def test_small_models_are_frozen_and_hashable(model):
     assert hash(model) == hash(copy.copy(model))
     with pytest.raises(dataclasses.FrozenInstanceError):
         model.status = "other"
+
+
+def test_a_model_equals_nothing_but_its_own_kind():
+    assert posthook.BulkActionResult(1) != posthook.QuotaInfo(1, 1, 1, None)
+    assert posthook.BulkActionResult(1) != 1
 
 
 @pytest.mark.parametrize("model", MODELS[-2:], ids=name_of)
@@ -5616,19 +5628,19 @@ def test_a_hook_is_fetched_by_its_id(connect):
     }
 
 
-def test_the_user_agent_tells_version_python_and_system():
-    version = sys.version.split()[0]
-    agent = f"posthook-stdlib/{posthook.__version__} (Python {version}; {platform.system()})"
-    assert agent == posthook._USER_AGENT
+def test_the_user_agent_tells_version_python_and_system(connect):
+    with Script(ok(HOOK)) as server, connect(server) as posthooks:
+        posthooks.hooks.get("a")
+    python = f"Python {sys.version.split()[0]}; {platform.system()}"
+    expected = f"posthook-stdlib/{posthook.__version__} ({python})"
+    assert server.last.headers["user-agent"] == expected
 
 
 def test_an_unknown_hook_is_not_found(connect):
-    with (
-        Script(answer({"error": "Hook not found"}, 404)) as server,
-        connect(server) as posthooks,
-        pytest.raises(posthook.NotFoundError, match="^Hook not found$"),
-    ):
-        posthooks.hooks.get("a")
+    with Script(answer({"error": "Hook not found"}, 404)) as server, connect(server) as posthooks:
+        error = error_of(posthooks.hooks.get, "a")
+    assert type(error) is posthook.NotFoundError
+    assert "Hook not found" in str(error)
 
 
 def test_one_page_is_listed_with_its_cursor(connect):
@@ -5766,32 +5778,25 @@ def test_a_bulk_action_takes_a_range(connect, action):
 
 @every_call
 def test_the_timeout_of_a_call_replaces_the_clients(connect, call):
-    with (
-        Script(Stall(b"")) as server,
-        connect(server) as posthooks,
-        pytest.raises(posthook.PosthookTimeoutError) as failure,
-    ):
-        call(posthooks.hooks, timeout=0.02)
-    assert failure.value.maybe_sent
+    with Script(Stall(b"")) as server, connect(server) as posthooks:
+        error = error_of(call, posthooks.hooks, timeout=0.02)
+    assert type(error) is posthook.PosthookTimeoutError
+    assert error.maybe_sent
 
 
 def test_a_call_takes_no_longer_than_the_clients_timeout(connect):
-    with (
-        Script(Stall(b"HTTP/1.1 200 ")) as server,
-        connect(server, timeout=0.02) as posthooks,
-        pytest.raises(posthook.PosthookTimeoutError, match="did not answer in time"),
-    ):
-        posthooks.hooks.get("a")
+    with Script(Stall(b"HTTP/1.1 200 ")) as server, connect(server, timeout=0.02) as posthooks:
+        error = error_of(posthooks.hooks.get, "a")
+    assert type(error) is posthook.PosthookTimeoutError
+    assert "did not answer in time" in str(error)
 
 
 @pytest.mark.parametrize("timeout", BAD_TIMEOUTS)
 def test_a_bad_timeout_of_a_call_is_refused(connect, timeout):
-    with (
-        Script(ok(HOOK)) as server,
-        connect(server) as posthooks,
-        pytest.raises(ValueError, match="timeout is a positive, finite number"),
-    ):
-        posthooks.hooks.schedule("/x", post_in="5m", timeout=timeout)
+    with Script(ok(HOOK)) as server, connect(server) as posthooks:
+        error = error_of(posthooks.hooks.schedule, "/x", post_in="5m", timeout=timeout)
+    assert type(error) is ValueError
+    assert "timeout is a positive, finite number" in str(error)
     assert server.connections == 0
 
 
@@ -5878,23 +5883,17 @@ def test_a_repeatable_call_survives_two_faults(connect, pauses, name):
 
 @repeatable
 def test_the_last_attempt_does_not_pause(connect, pauses, call):
-    with (
-        Script(answer({}, 503)) as server,
-        connect(server, max_retries=2) as posthooks,
-        pytest.raises(posthook.InternalServerError),
-    ):
-        call(posthooks.hooks)
+    with Script(answer({}, 503)) as server, connect(server, max_retries=2) as posthooks:
+        error = error_of(call, posthooks.hooks)
+    assert type(error) is posthook.InternalServerError
     assert (len(server.requests), len(pauses)) == (3, 2)
 
 
 @repeatable
 def test_no_retries_means_one_attempt(connect, call):
-    with (
-        Script(NO_ANSWER) as server,
-        connect(server, max_retries=0) as posthooks,
-        pytest.raises(posthook.PosthookConnectionError),
-    ):
-        call(posthooks.hooks)
+    with Script(NO_ANSWER) as server, connect(server, max_retries=0) as posthooks:
+        error = error_of(call, posthooks.hooks)
+    assert type(error) is posthook.PosthookConnectionError
     assert len(server.requests) == 1
 
 
@@ -5903,12 +5902,9 @@ def test_no_retries_means_one_attempt(connect, call):
     "step", [answer({}, 503), answer({}, 429, retry_after=1), NO_ANSWER, Reset(b"HTTP/1.1 200")]
 )
 def test_schedule_and_bulk_actions_are_never_sent_twice(connect, pauses, call, step):
-    with (
-        Script(step) as server,
-        connect(server, max_retries=2) as posthooks,
-        pytest.raises(posthook.PosthookError),
-    ):
-        call(posthooks.hooks)
+    with Script(step) as server, connect(server, max_retries=2) as posthooks:
+        error = error_of(call, posthooks.hooks)
+    assert isinstance(error, posthook.PosthookError)
     assert len(server.requests) == 1
 
 
@@ -5923,6 +5919,8 @@ def test_a_kept_connection_that_dies_after_schedule_was_written_is_an_error(conn
 
 @once
 def test_what_did_not_reach_the_server_is_sent_again(connect, pauses, call):
+    opener = posthook.build_opener()
+
     class Unlucky:
         """An opener whose first connection is refused."""
 
@@ -5933,12 +5931,10 @@ def test_what_did_not_reach_the_server_is_sent_again(connect, pauses, call):
                 raise self.failures.pop()
             return opener.open(request, timeout=timeout)
 
-    with (
-        contextlib.closing(posthook.build_opener()) as opener,
-        Script(ok({**HOOK, "affected": 1})) as server,
-        connect(server, max_retries=1, http_client=Unlucky()) as posthooks,
-    ):
+    options = {"max_retries": 1, "http_client": Unlucky()}
+    with Script(ok({**HOOK, "affected": 1})) as server, connect(server, **options) as posthooks:
         call(posthooks.hooks)
+    opener.close()
     assert (len(server.requests), len(pauses)) == (1, 1)
 
 
@@ -5953,33 +5949,23 @@ def test_retry_after_is_obeyed_where_it_ends_before_the_deadline(connect, pauses
 @pytest.mark.parametrize("status", [503, 429])
 def test_retry_after_beyond_the_deadline_is_an_error_at_once(connect, pauses, status):
     step = answer({}, status, retry_after=11)
-    with (
-        Script(step) as server,
-        connect(server, max_retries=1, timeout=10) as posthooks,
-        pytest.raises(posthook.PosthookError) as failure,
-    ):
-        posthooks.hooks.get("a")
-    assert (failure.value.status_code, failure.value.retry_after) == (status, 11.0)
+    with Script(step) as server, connect(server, max_retries=1, timeout=10) as posthooks:
+        error = error_of(posthooks.hooks.get, "a")
+    assert (error.status_code, error.retry_after) == (status, 11.0)
     assert pauses == []
 
 
 def test_a_used_up_quota_is_not_asked_again(connect, pauses):
-    with (
-        Script(answer({}, 429)) as server,
-        connect(server, max_retries=2) as posthooks,
-        pytest.raises(posthook.RateLimitError),
-    ):
-        posthooks.hooks.get("a")
+    with Script(answer({}, 429)) as server, connect(server, max_retries=2) as posthooks:
+        error = error_of(posthooks.hooks.get, "a")
+    assert type(error) is posthook.RateLimitError
     assert len(server.requests) == 1
 
 
 def test_no_pause_goes_beyond_the_deadline(connect):
-    with (
-        Script(answer({}, 503)) as server,
-        connect(server, max_retries=2) as posthooks,
-        pytest.raises(posthook.InternalServerError),
-    ):
-        posthooks.hooks.get("a", timeout=0.2)
+    with Script(answer({}, 503)) as server, connect(server, max_retries=2) as posthooks:
+        error = error_of(posthooks.hooks.get, "a", timeout=0.2)
+    assert type(error) is posthook.InternalServerError
     assert len(server.requests) == 1
 
 
@@ -6010,9 +5996,16 @@ def test_each_attempt_is_one_debug_record_without_the_query(connect, pauses, cap
     assert caplog.records[2].msg == "%s %s -> %d (%.3fs)"
 
 
+def test_nothing_is_logged_where_nobody_has_imported_logging(monkeypatch):
+    monkeypatch.delitem(sys.modules, "logging")
+    with Script(ok(HOOK)) as server, client(server) as posthooks:
+        posthooks.hooks.get("a")
+    assert "logging" not in sys.modules
+
+
 def test_a_call_on_a_path_prefix_is_logged_from_v1_on(connect, caplog):
     caplog.set_level(logging.DEBUG, "posthook")
-    with Script(ok(HOOK)) as server, connect(server, base_url=f"{server.url}/secret") as posthooks:
+    with Script(ok(HOOK)) as server, connect(server, base_url=f"{server.url}/x") as posthooks:
         posthooks.hooks.get("a")
     assert records(caplog) == [("posthook", "DEBUG", "GET /v1/hooks/a -> 200")]
 
@@ -6837,12 +6830,9 @@ def test_a_status_that_repeats_the_url_shows_nothing_of_it(call_back):
 
 def test_words_that_say_why_are_kept(call_back):
     text = '{"error": "Callback token expired: the hook was acked"}'
-    with (
-        Script(answer(text.encode(), 410)) as server,
-        pytest.raises(posthook.CallbackError) as failure,
-    ):
-        call_back(server.url + TOKEN_URL)
-    assert failure.value.body == text
+    with Script(answer(text.encode(), 410)) as server:
+        error = error_of(call_back, server.url + TOKEN_URL)
+    assert error.body == text
 
 
 def test_the_log_shows_a_callback_without_its_url(call_back, caplog):
@@ -8228,6 +8218,16 @@ def bulk(server, action, **body):
     return answer["data"]["affected"]
 
 
+def test_a_retry_is_not_missed_by_the_time_that_attempts_take():
+    override = posthook.HookRetryOverride(min_retries=3, delay_secs=5, strategy="fixed")
+    with Script(answer({}, 500)) as app, posthook.LocalPosthook(app.url) as local:
+        with posthook.Posthook(local.api_key, base_url=local.url) as client:
+            client.hooks.schedule("/a", post_in="1m", retry_override=override)
+        local.advance("1m")
+        local.advance("15s")
+        assert [delivery.attempt for delivery in local.deliveries] == [1, 2, 3, 4]
+
+
 def test_bulk_retry_gives_failed_hooks_new_retries_at_once():
     answers = [500] * 4 + [200]
     with endpoint(lambda _: answers.pop(0)) as (url, _), posthook.LocalPosthook(url) as server:
@@ -8966,8 +8966,8 @@ def test_local_prints_each_call_and_attempt_until_a_signal(number, monkeypatch, 
     with stdout_read_by(use, monkeypatch):
         assert posthook.main(["local"]) == 128 + number
     key, call, attempt, last = heard
-    assert (key, call, last) == ("ph_sk_local", "POST /v1/hooks 201\n", "GET /v1/hooks 200\n")
-    assert attempt.startswith("delivery /a #1: ")
+    assert (key, call, last) == ("ph_sk_local", "# POST /v1/hooks 201\n", "# GET /v1/hooks 200\n")
+    assert attempt.startswith("# delivery /a #1: ")
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert capsys.readouterr().err == ""
 
@@ -9081,14 +9081,15 @@ def test_the_program_is_1_where_neither_results_nor_messages_can_be_written():
         assert program.wait(20) == 1
 
 
-def test_the_program_ends_with_130_and_no_word_on_ctrl_c():
+def test_ctrl_c_ends_the_program_with_130_no_word_and_what_was_printed_before():
     def interrupt(request):
         os.kill(program.pid, signal.SIGINT)
         return Stall()
 
-    with Script(interrupt) as server:
-        program = process("get", "a", server=server)
-        assert ended(program) == (130, "", "")
+    page = answer({"data": [HOOK], "meta": {"cursor": "2"}})
+    with Script(page, interrupt) as server:
+        program = process("list", "--all", server=server)
+        assert ended(program) == (130, json.dumps(HOOK) + "\n", "")
 
 
 def test_the_program_local_ends_on_sigterm_with_an_idle_connection_open():
@@ -9098,7 +9099,7 @@ def test_the_program_local_ends_on_sigterm_with_an_idle_connection_open():
         client.hooks.list()
         program.terminate()
         status, out, err = ended(program)
-    assert (status, out.splitlines()[-1], err) == (143, "GET /v1/hooks 200", "")
+    assert (status, out.splitlines()[-1], err) == (143, "# GET /v1/hooks 200", "")
 
 
 def test_the_program_runs_optimised_isolated_and_as_a_module():
@@ -9164,30 +9165,18 @@ def test_the_examples_of_the_readme_run(monkeypatch, capsys):
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])  # one example configures logging
     monkeypatch.setattr(root, "level", root.level)
-    monkeypatch.setenv("POSTHOOK_SIGNING_KEY", "ph_sk_...")
-    names = {"__name__": "readme"}
+    monkeypatch.setenv("POSTHOOK_SIGNING_KEY", "ph_sk_... ph_sk_local")
+    names = {"__name__": "readme", "contextlib": contextlib}
     with posthook.LocalPosthook(api_key="pk_...", signing_key="ph_sk_...") as server:
         monkeypatch.setenv("POSTHOOK_BASE_URL", server.url)
         for note, code in BLOCK.findall(README):
             if not note:
-                exec(code, names)
+                exec(code.replace("@pytest.fixture", "@contextlib.contextmanager"), names)
         names["client"].close()
         assert [hook.path for hook in server.hooks][0] == "/webhooks/user-created"
-    body = json.dumps({"id": "a", "data": {"userId": "123"}})
-    event = {"httpMethod": "POST", "headers": names["signatures"].sign(body), "body": body}
-    assert names["handler"](event, None)["statusCode"] == 200
-    assert names["delivery"].data == {"userId": "123"}
-    assert "Hook not found 404 not_found" in capsys.readouterr().out
-
-
-def test_the_readmes_way_to_test_an_app_works():
-    (code,) = [code for note, code in BLOCK.findall(README) if "your app listens" in note]
-    with Script(answer({})) as app:
-        names = {"pytest": pytest, "posthook": posthook}
-        exec(code.replace("http://127.0.0.1:8000", app.url), names)
-        with posthook.LocalPosthook(forward_to=app.url) as local:
-            names["test_the_reminder_goes_out_after_two_hours"](local)
-    assert app.last.path == "/remind"
+    with names["local"]() as local:
+        names["test_the_reminder_goes_out_after_two_hours"](local)
+    assert "Hook not found 404 not_found\n" in capsys.readouterr().out
 
 
 def test_every_python_example_of_the_readme_is_python():
