@@ -5057,13 +5057,23 @@ def _json_argument(text: str | None) -> object:
         if text == "-" and sys.stdin is None:
             raise ValueError("stdin is closed")
         if text == "-":
-            text = sys.stdin.buffer.read().decode()
+            text = _read_all(sys.stdin.buffer)
         elif text.startswith("@"):
             with open(text[1:], "rb") as file:
-                text = file.read().decode()
+                text = _read_all(file)
         return json.loads(text, parse_constant=_reject)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the JSON cannot be read: {error}") from None
+
+
+_MAX_INPUT = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
+
+
+def _read_all(file: Any) -> str:
+    content: bytes = file.read(_MAX_INPUT)
+    if len(content) == _MAX_INPUT:
+        raise ValueError("it is too large")
+    return content.decode()
 
 
 def _print(result: object, *, flush: bool = True) -> None:

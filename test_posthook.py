@@ -8791,6 +8791,13 @@ def test_stdin_that_is_no_json_is_refused(stdin, local, run, monkeypatch):
     assert (status, out, local.hooks) == (2, [], []) and "JSON" in err
 
 
+def test_what_never_ends_is_no_json(local, run, tmp_path):
+    endless = tmp_path / "endless"
+    endless.write_bytes(b"1".ljust(2**24))
+    status, out, err = run("schedule", "/a", "--in", "5m", "--data", f"@{endless}")
+    assert (status, out, local.hooks) == (2, [], []) and "too large" in err
+
+
 def test_a_file_that_cannot_be_read_is_refused_by_its_name(local, run, tmp_path):
     for file in (tmp_path, tmp_path / "none"):
         status, out, err = run("deliver", "http://127.0.0.1:1/", "--data", f"@{file}")
