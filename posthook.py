@@ -4161,7 +4161,6 @@ class _Project:
             SORT_BY_POST_AT: [],
             SORT_BY_CREATED_AT: [],
         }
-        self._found: tuple[Any, list[Any]] = None, []  # filters of the last list call, and its rows
 
     # What happens as time passes.
 
@@ -4209,7 +4208,6 @@ class _Project:
     def _settle(self, hook: _LocalHook, result: str, now: datetime, error: str = "") -> None:
         """Count the attempt begun last as ended: the hook is done, or is tried again."""
         hook.result, hook.deadline, hook.entry = result, None, 0
-        self._found = None, []
         hook.update(attempts=hook["attempts"] + 1, updatedAt=_format_time(now))
         retries = hook.get("retryOverride", _DEFAULT_RETRIES)
         tries = hook["attempts"] - hook.forgiven
@@ -4227,7 +4225,6 @@ class _Project:
         from heapq import heappush
 
         self._count += 1
-        self._found = None, []
         hook.entry = self._count
         heappush(self._heap, (moment, hook.entry, hook["id"]))
 
@@ -4314,7 +4311,6 @@ class _Project:
 
     def _cancel(self, hook: _LocalHook, now: datetime) -> None:
         del self.hooks[hook["id"]]
-        self._found = None, []
         for name, key in hook.order.items():
             del self._rows[name][bisect.bisect_left(self._rows[name], key)]
 
@@ -4328,21 +4324,16 @@ class _Project:
 
     def _matching(self, wanted: dict[str, Any]) -> list[tuple[Any, ...]]:
         """The rows that a list call's filters let through, ascending."""
-        sort = wanted["sortBy"]
+        sort, status = wanted["sortBy"], wanted["status"]
         (other,) = self._rows.keys() - {sort}
-        filters = sort, wanted["status"], other, wanted[other + "After"], wanted[other + "Before"]
-        if self._found[0] != filters:  # else this is the next page, and nothing has changed
-            self._found = filters, self._filter(*filters)
-        return _between(self._found[1], wanted[sort + "After"], wanted[sort + "Before"])
-
-    def _filter(self, sort: str, status: str, other: str, after: Any, before: Any) -> list[Any]:
-        rows = self._rows[sort]
-        if status:
-            rows = [row for row in rows if row[2]["status"] == status]
-        if after or before:
-            kept = {row[2]["id"] for row in _between(self._rows[other], after, before)}
+        rows, also = (
+            _between(self._rows[name], wanted[name + "After"], wanted[name + "Before"])
+            for name in (sort, other)
+        )
+        if len(also) < len(self.hooks):
+            kept = {hook["id"] for _, _, hook in also}
             rows = [row for row in rows if row[2]["id"] in kept]
-        return rows
+        return [row for row in rows if row[2]["status"] == status] if status else rows
 
     def _chosen(self, wanted: dict[str, Any]) -> list[_LocalHook]:
         """The hooks that a bulk call names, in whatever state."""
