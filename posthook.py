@@ -355,7 +355,9 @@ def _status_error(
 #    takes its default, a field that is not known stays in ``Hook.raw``. Nothing here raises for it.
 # ==================================================================================================
 
-_NO_TIME = datetime.min.replace(tzinfo=_UTC)  # stands for a time that is absent or unreadable
+# Stands for a time that is absent or unreadable. datetime.min in UTC, yet not made from it: where
+# several subinterpreters live, 3.9 confuses it with timedelta.min.
+_NO_TIME = datetime(1, 1, 1, tzinfo=_UTC)
 
 
 _repr = reprlib.Repr()
