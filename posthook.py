@@ -1607,6 +1607,8 @@ def _hook_call(method: str, id: str) -> _Call:
         raise TypeError(f"a hook id is text: pass str(id), not {type(id).__name__}")
     if not id.strip() or id in (".", ".."):  # the dots would name another resource
         raise ValueError("hook id is required: blank text, '.' and '..' are none")
+    if not _is_encodable(id):
+        raise ValueError("a hook id is Unicode text: this one holds half of a surrogate pair")
     from urllib.parse import quote
 
     return _Call(method, f"/v1/hooks/{quote(id, safe='')}")
