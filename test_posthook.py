@@ -9181,7 +9181,7 @@ def test_the_examples_of_the_readme_run(monkeypatch, capsys):
         monkeypatch.setenv("POSTHOOK_BASE_URL", server.url)
         for note, code in BLOCK.findall(README):
             if not note:
-                exec(code, names)  # noqa: S102
+                exec(code, names)
         names["client"].close()
         assert [hook.path for hook in server.hooks][0] == "/webhooks/user-created"
     body = json.dumps({"id": "a", "data": {"userId": "123"}})
@@ -9195,7 +9195,7 @@ def test_the_readmes_way_to_test_an_app_works():
     (code,) = [code for note, code in BLOCK.findall(README) if "your app listens" in note]
     with Script(answer({})) as app:
         names = {"pytest": pytest, "posthook": posthook}
-        exec(code.replace("http://127.0.0.1:8000", app.url), names)  # noqa: S102
+        exec(code.replace("http://127.0.0.1:8000", app.url), names)
         with posthook.LocalPosthook(forward_to=app.url) as local:
             names["test_the_reminder_goes_out_after_two_hours"](local)
     assert app.last.path == "/remind"
