@@ -1251,8 +1251,6 @@ def _completed(awaitable: Awaitable[object]) -> object:
 
 
 def _awaiting(f: _HandlerFunction) -> Callable[[Delivery], Awaitable[object]]:
-    import inspect
-
     _refuse_uncallable(f)
     if inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(type(f).__call__):
         return f  # type: ignore[return-value]
@@ -1275,9 +1273,7 @@ async def _on_thread(f: _HandlerFunction, delivery: Delivery) -> Any:
     Not on asyncio's: they are few, the program has other work for them, and they stay.
     """
     import asyncio
-    import contextlib
     import contextvars
-    import threading
 
     loop, ended, context = asyncio.get_running_loop(), asyncio.Event(), contextvars.copy_context()
     result: object = None
@@ -1991,6 +1987,7 @@ class _Walk:
 # 6. Transport: one urllib.request.Request in, one whole response out, over kept connections. Knows
 #    HTTP, TLS and sockets; never JSON, API paths or retries.
 # ==================================================================================================
+
 _DEFAULT_TIMEOUT = 30.0  # seconds; posthook-python's
 _MAX_CONNECTIONS = 100
 _KEEPALIVE_EXPIRY = 15.0  # seconds; below the idle limits of common servers and load balancers
@@ -2870,7 +2867,8 @@ def _foreign_error(error: Exception, call: _Call) -> PosthookError:
     """Its text and the cause are kept, unless these or the cause's own causes show a secret."""
     if isinstance(error, PosthookError):
         return error
-    texts, cause = [], error  # type: list[str], BaseException | None
+    texts: list[str] = []
+    cause: BaseException | None = error
     while cause is not None and len(texts) < 10:
         texts.append(f"{cause!r} {cause}")
         cause = cause.__cause__ or cause.__context__
