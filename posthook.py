@@ -2795,14 +2795,17 @@ def _opener_sender(open_request: Callable[..., Any]) -> _Send:
     from urllib.error import HTTPError
     from urllib.request import Request
 
+    def opened(request: Request, timeout: float) -> Any:
+        try:
+            return open_request(request, timeout=timeout)
+        except HTTPError as error:  # of a plain opener: an answer like any other
+            return error
+
     def send(call: _Call, timeout: float) -> _Answer:
         request = Request(call.url, call.body, call.headers, method=call.method)
         for name, value in call.secrets.items():
             request.add_unredirected_header(name, value)
-        try:
-            response = open_request(request, timeout=timeout)
-        except HTTPError as error:  # of a plain opener: an answer like any other
-            response = error
+        response = opened(request, timeout)
         if type(response) is _Response:  # of an opener of ours: whole already
             return _Answer(response.status, response.fields, response.getvalue())
         body = bytearray()
@@ -4657,7 +4660,7 @@ def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: i
             if self.command != "HEAD":
                 self.wfile.write(text)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             """Nothing on stderr."""
 
     class Server(ThreadingHTTPServer):
@@ -5014,12 +5017,13 @@ def _json_argument(text: str | None) -> object:
     try:
         if text == "-" and sys.stdin is None:
             raise ValueError("stdin is closed")
+        content = text
         if text == "-":
-            text = sys.stdin.buffer.read().decode()
+            content = sys.stdin.buffer.read().decode()
         elif text.startswith("@"):
             with open(text[1:], "rb") as file:
-                text = file.read().decode()
-        return json.loads(text, parse_constant=_reject)
+                content = file.read().decode()
+        return json.loads(content, parse_constant=_reject)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the JSON cannot be read: {error}") from None
 
@@ -5048,9 +5052,10 @@ def _tell(text: str) -> None:
 
 def _settle(stream: Any) -> None:
     """Leave nothing unwritten in a stream that cannot be written: it would fail again at exit."""
+    if stream is None:
+        return
     try:
-        if stream is not None:
-            stream.flush()
+        stream.flush()
     except (OSError, ValueError):  # ValueError: it is closed
         with contextlib.suppress(OSError):  # it has no file descriptor
             descriptor, null = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
@@ -5083,7 +5088,7 @@ def _do_demo() -> None:
             self.send_response(status)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             """Nothing on stderr."""
 
     with contextlib.ExitStack() as stack:
