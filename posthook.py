@@ -26,7 +26,8 @@ Map of the file; a section uses only what stands above it:
 
 Environment variables, read once by the constructors and only where the argument is not given:
 ``POSTHOOK_API_KEY``, ``POSTHOOK_BASE_URL``, and ``POSTHOOK_SIGNING_KEY``, where commas or white
-space separate several keys; ``http_proxy``, ``https_proxy``, ``no_proxy`` as urllib reads them.
+space separate several keys. At the first call to a host: ``http_proxy``, ``https_proxy`` and
+``no_proxy``, as urllib reads them.
 """
 
 # ==================================================================================================
