@@ -3327,10 +3327,10 @@ def _drive(steps: _Steps, call: _Call, send: _Send) -> _Answer:
 class AsyncPosthook:
     """The client for asyncio: ``Posthook``, each call awaited.
 
-    The calls run on threads of this client's own, as many as there are calls at once, at most
-    ``max_connections`` (100); none is started before the first call. A cancelled call is cut off at
-    once and sends nothing further. One client serves several event loops, also one after another;
-    ``async with`` closes it.
+    The calls run on threads of this client's own, as many as there are calls at once, at most 100;
+    none is started before the first call. A cancelled call is cut off at once and sends nothing
+    further. One client serves several event loops, also one after another; ``async with`` closes
+    it.
 
     Args:
         api_key, base_url, timeout, signing_key, max_retries: as for ``Posthook``.
