@@ -4770,6 +4770,9 @@ def _run(argv: list[str]) -> int:
     if name in _COMMANDS:
         parser = _parser(name)
         if not wants_help:
+            # Before a call, not in it: a Ctrl-C that meets an import can be swallowed by it.
+            import http.client  # noqa: F401
+
             return _COMMANDS[name][0](parser.parse_intermixed_args(argv[1:])) or 0
         print(parser.format_help(), end="")
     elif wants_help:
