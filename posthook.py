@@ -26,7 +26,8 @@ Map of the file; a section uses only what stands above it:
 
 Environment variables, read once by the constructors and only where the argument is not given:
 ``POSTHOOK_API_KEY``, ``POSTHOOK_BASE_URL``, and ``POSTHOOK_SIGNING_KEY``, where commas or white
-space separate several keys; ``http_proxy``, ``https_proxy``, ``no_proxy`` as urllib reads them.
+space separate several keys. At the first call to a host: ``http_proxy``, ``https_proxy`` and
+``no_proxy``, as urllib reads them.
 """
 
 # ==================================================================================================
@@ -363,7 +364,9 @@ def _status_error(
 #    takes its default, a field that is not known stays in ``Hook.raw``. Nothing here raises for it.
 # ==================================================================================================
 
-_NO_TIME = datetime.min.replace(tzinfo=_UTC)  # stands for a time that is absent or unreadable
+# Stands for a time that is absent or unreadable. datetime.min in UTC, yet not made from it: where
+# several subinterpreters live, 3.9 confuses it with timedelta.min.
+_NO_TIME = datetime(1, 1, 1, tzinfo=_UTC)
 
 
 _repr = reprlib.Repr()
@@ -1276,8 +1279,6 @@ def _completed(awaitable: Awaitable[object]) -> object:
 
 
 def _awaiting(f: _HandlerFunction) -> Callable[[Delivery], Awaitable[object]]:
-    import inspect
-
     _refuse_uncallable(f)
     if inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(type(f).__call__):
         return f  # type: ignore[return-value]
@@ -1300,9 +1301,7 @@ async def _on_thread(f: _HandlerFunction, delivery: Delivery) -> Any:
     Not on asyncio's: they are few, the program has other work for them, and they stay.
     """
     import asyncio
-    import contextlib
     import contextvars
-    import threading
 
     loop, ended, context = asyncio.get_running_loop(), asyncio.Event(), contextvars.copy_context()
     result: object = None
@@ -1632,6 +1631,8 @@ def _hook_call(method: str, id: str) -> _Call:
         raise TypeError(f"a hook id is text: pass str(id), not {type(id).__name__}")
     if not id.strip() or id in (".", ".."):  # the dots would name another resource
         raise ValueError("hook id is required: blank text, '.' and '..' are none")
+    if not _is_encodable(id):
+        raise ValueError("a hook id is Unicode text: this one holds half of a surrogate pair")
     from urllib.parse import quote
 
     return _Call(method, f"/v1/hooks/{quote(id, safe='')}")
@@ -2014,6 +2015,7 @@ class _Walk:
 # 6. Transport: one urllib.request.Request in, one whole response out, over kept connections. Knows
 #    HTTP, TLS and sockets; never JSON, API paths or retries.
 # ==================================================================================================
+
 _DEFAULT_TIMEOUT = 30.0  # seconds; posthook-python's
 _MAX_CONNECTIONS = 100
 _KEEPALIVE_EXPIRY = 15.0  # seconds; below the idle limits of common servers and load balancers
@@ -2821,14 +2823,17 @@ def _opener_sender(open_request: Callable[..., Any]) -> _Send:
     from urllib.error import HTTPError
     from urllib.request import Request
 
+    def opened(request: Request, timeout: float) -> Any:
+        try:
+            return open_request(request, timeout=timeout)
+        except HTTPError as error:  # of a plain opener: an answer like any other
+            return error
+
     def send(call: _Call, timeout: float) -> _Answer:
         request = Request(call.url, call.body, call.headers, method=call.method)
         for name, value in call.secrets.items():
             request.add_unredirected_header(name, value)
-        try:
-            response = open_request(request, timeout=timeout)
-        except HTTPError as error:  # of a plain opener: an answer like any other
-            response = error
+        response = opened(request, timeout)
         if type(response) is _Response:  # of an opener of ours: whole already
             return _Answer(response.status, response.fields, response.getvalue())
         body = bytearray()
@@ -2893,7 +2898,8 @@ def _foreign_error(error: Exception, call: _Call) -> PosthookError:
     """Its text and the cause are kept, unless these or the cause's own causes show a secret."""
     if isinstance(error, PosthookError):
         return error
-    texts, cause = [], error  # type: list[str], BaseException | None
+    texts: list[str] = []
+    cause: BaseException | None = error
     while cause is not None and len(texts) < 10:
         texts.append(f"{cause!r} {cause}")
         cause = cause.__cause__ or cause.__context__
@@ -3352,10 +3358,10 @@ def _drive(steps: _Steps, call: _Call, send: _Send) -> _Answer:
 class AsyncPosthook:
     """The client for asyncio: ``Posthook``, each call awaited.
 
-    The calls run on threads of this client's own, as many as there are calls at once, at most
-    ``max_connections`` (100); none is started before the first call. A cancelled call is cut off at
-    once and sends nothing further. One client serves several event loops, also one after another;
-    ``async with`` closes it.
+    The calls run on threads of this client's own, as many as there are calls at once, at most 100;
+    none is started before the first call. A cancelled call is cut off at once and sends nothing
+    further. One client serves several event loops, also one after another; ``async with`` closes
+    it.
 
     Args:
         api_key, base_url, timeout, signing_key, max_retries: as for ``Posthook``.
@@ -4687,7 +4693,7 @@ def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: i
             if self.command != "HEAD":
                 self.wfile.write(text)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             """Nothing on stderr."""
 
     class Server(ThreadingHTTPServer):
@@ -4796,6 +4802,9 @@ def _run(argv: list[str]) -> int:
     if name in _COMMANDS:
         parser = _parser(name)
         if not wants_help:
+            # Before a call, not in it: a Ctrl-C that meets an import can be swallowed by it.
+            import http.client  # noqa: F401
+
             return _COMMANDS[name][0](parser.parse_intermixed_args(argv[1:])) or 0
         print(parser.format_help(), end="")
     elif wants_help:
@@ -5047,12 +5056,13 @@ def _json_argument(text: str | None) -> object:
     try:
         if text == "-" and sys.stdin is None:
             raise ValueError("stdin is closed")
+        content = text
         if text == "-":
-            text = _read_all(sys.stdin.buffer)
+            content = _read_all(sys.stdin.buffer)
         elif text.startswith("@"):
             with open(text[1:], "rb") as file:
-                text = _read_all(file)
-        return json.loads(text, parse_constant=_reject)
+                content = _read_all(file)
+        return json.loads(content, parse_constant=_reject)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the JSON cannot be read: {error}") from None
 
@@ -5091,9 +5101,10 @@ def _tell(text: str) -> None:
 
 def _settle(stream: Any) -> None:
     """Leave nothing unwritten in a stream that cannot be written: it would fail again at exit."""
+    if stream is None:
+        return
     try:
-        if stream is not None:
-            stream.flush()
+        stream.flush()
     except (OSError, ValueError):  # ValueError: it is closed
         with contextlib.suppress(OSError):  # it has no file descriptor
             descriptor, null = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
@@ -5126,7 +5137,7 @@ def _do_demo() -> None:
             self.send_response(status)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             """Nothing on stderr."""
 
     with contextlib.ExitStack() as stack:
