@@ -3865,7 +3865,7 @@ class LocalPosthook:
         self._changed = threading.Condition()
         self._project = _Project(quota, bool(async_hooks), domain)
         self._offset = timedelta(0)  # the clock is real time plus this
-        self._goal: timedelta | None = None  # the offset that advance() wants
+        self._goal: tuple[datetime, timedelta] | None = None  # advance() wants this clock, offset
         self._moment: datetime | None = None  # the due time of the attempts under way
         self._busy = 0  # attempts under way
         self._state = "new"  # then "running", then "closed"
@@ -3906,9 +3906,10 @@ class LocalPosthook:
         with self._changed:
             self._changed.wait_for(lambda: self._goal is None)  # another thread's advance()
             if self._state == "running":
-                if step > _CLOCK_END - self._now():
+                now = self._now()
+                if step > _CLOCK_END - now:
                     raise ValueError("the clock ends with the year 8999")
-                self._goal = goal = self._offset + step
+                self._goal = goal = now + step, self._offset + step
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._goal is not goal)
             if self._state != "running":
@@ -3962,9 +3963,11 @@ class LocalPosthook:
         if self._goal is not None:
             if self._busy and due != self._moment:
                 return None  # attempts of different due times do not overlap
-            # The clock runs on meanwhile: a retry is not missed by the time that attempts took.
-            if due is None or due > datetime.now(_UTC) + self._goal:
-                self._offset, self._goal = self._goal, None
+            goal, offset = self._goal
+            if self._project.is_retry_next():  # it is not missed by the time that attempts took
+                goal = datetime.now(_UTC) + offset
+            if due is None or due > goal:
+                self._offset, self._goal = offset, None
                 self._changed.notify_all()
                 return 0
             self._offset += max(due - self._now(), timedelta(0))
@@ -4180,6 +4183,10 @@ class _Project:
                 return moment
             heappop(self._heap)  # deleted, or something else has happened to it
         return None
+
+    def is_retry_next(self) -> bool:
+        """Whether what due() told is another attempt of a hook."""
+        return bool(self._heap) and self.hooks[self._heap[0][2]]["status"] == STATUS_RETRY
 
     def begin(self, now: datetime) -> _LocalHook | None:
         """Take up what due() told: the hook whose attempt begins; None if a deadline has passed."""

@@ -8249,6 +8249,19 @@ def test_a_retry_is_not_missed_by_the_time_that_attempts_take():
         assert [delivery.attempt for delivery in local.deliveries] == [1, 2, 3, 4]
 
 
+def test_a_hook_that_an_app_schedules_beyond_the_end_of_an_advance_waits():
+    def reschedule(request):
+        with posthook.Posthook(local.api_key, base_url=local.url) as client:
+            client.hooks.schedule("/a", post_in="1h")
+        return answer({})
+
+    with Script(reschedule) as app, posthook.LocalPosthook(app.url) as local:
+        reschedule(None)
+        local.advance("90m")
+        assert len(local.deliveries) == 1
+        assert local.hooks[-1].status == "pending"
+
+
 def test_bulk_retry_gives_failed_hooks_new_retries_at_once():
     answers = [500] * 4 + [200]
     with endpoint(lambda _: answers.pop(0)) as (url, _), posthook.LocalPosthook(url) as server:
