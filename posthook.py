@@ -54,6 +54,7 @@ from datetime import datetime, timedelta, timezone
 
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself need not be imported
 if TYPE_CHECKING:
+    import asyncio
     import http.client
     import socket
     import ssl
@@ -2248,9 +2249,13 @@ _this_thread = threading.local()  # .lifeline, in a thread whose calls can be cu
 
 
 class _Lifeline:
-    """By it another thread ends what the thread that holds it waits for."""
+    """By it another thread ends what the thread that holds it waits for.
+
+    ``begun`` is when the call began, on the monotonic clock: before it waited for its thread.
+    """
 
     def __init__(self) -> None:
+        self.begun = time.monotonic()
         self._lock = threading.Lock()
         self._end: Callable[[], object] | None = None
         self._process = os.getpid()
@@ -2279,6 +2284,12 @@ class _Lifeline:
 
 def _lifeline() -> _Lifeline | None:
     return getattr(_this_thread, "lifeline", None)
+
+
+def _begun() -> float:
+    """When this thread's call began, on the monotonic clock."""
+    lifeline = _lifeline()
+    return time.monotonic() if lifeline is None else lifeline.begun
 
 
 def _hold_socket(sock: socket.socket) -> None:
@@ -3185,11 +3196,14 @@ class _Api:
         """Complete the call; gives its deadline on the monotonic clock."""
         if self._is_closed:
             raise PosthookError("this client is closed: make a new one")
-        seconds = self._timeout if timeout is None else _checked_timeout(timeout)
         call.url = self._base_url + call.url
         call.headers = _headers(call.body)
         call.secrets = self._secrets
-        return time.monotonic() + seconds
+        return _begun() + self.seconds(timeout)
+
+    def seconds(self, timeout: object) -> float:
+        """The timeout of a call. Raises ValueError for whatever is no positive finite number."""
+        return self._timeout if timeout is None else _checked_timeout(timeout)
 
     def close(self) -> None:
         self._is_closed = True
@@ -3274,7 +3288,10 @@ def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
     attempt = 0
     while True:
         started = time.monotonic()
-        outcome = yield "send", max(deadline - started, 0.001)
+        if started >= deadline:  # spent in waiting for a thread
+            message = "the timeout was over before the call was sent"
+            raise PosthookTimeoutError(message, maybe_sent=False)
+        outcome = yield "send", deadline - started
         assert outcome is not None
         seconds = time.monotonic() - started
         if isinstance(outcome, PosthookConnectionError):
@@ -3386,7 +3403,9 @@ def _awaited(
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
     @functools.wraps(method)
     async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        result: T = await self._runner.run(functools.partial(method, self._sync, *args, **kwargs))
+        seconds = self._sync._api.seconds(kwargs.get("timeout"))
+        function = functools.partial(method, self._sync, *args, **kwargs)
+        result: T = await self._runner.run(function, seconds)
         return result
 
     return call
@@ -3431,7 +3450,7 @@ class AsyncHooksService:
 
     async def _pages(self, walk: _Walk, timeout: float | None) -> AsyncIterator[Hook]:
         while (query := walk.query()) is not None:
-            for hook in walk.take(await self._page(query, timeout)):
+            for hook in walk.take(await self._page(query, timeout=timeout)):
                 yield hook
 
 
@@ -3462,13 +3481,26 @@ class _Job:
         self._lifeline = _Lifeline()
         self._loop = asyncio.get_running_loop()
         self._outcome: tuple[object, BaseException | None] = (None, None)
+        self._claim = threading.Lock()  # whoever has it decides what comes of the call
         self.future = self._loop.create_future()
 
     def cut(self) -> None:
         self._lifeline.cut()
 
+    def expire_in(self, seconds: float) -> asyncio.TimerHandle:
+        """The call ends after so many seconds if no thread has taken it by then."""
+        return self._loop.call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        if self._claim.acquire(blocking=False):
+            message = "all threads were at work until the deadline"
+            self._outcome = None, PosthookTimeoutError(message, maybe_sent=False)
+            self._finish()
+
     def work(self) -> None:
         """Make the call, on the thread that this is called by."""
+        if not self._claim.acquire(blocking=False):
+            return
         _this_thread.lifeline = self._lifeline
         try:
             if not self._lifeline.is_cut:
@@ -3508,16 +3540,24 @@ class _Crew:
     def __repr__(self) -> str:
         return f"<threads: {self._shift.threads}, at most {self._size}>"
 
-    async def run(self, function: Callable[[], T]) -> T:
-        """Make the call on a thread; it is cut when this is cancelled."""
+    async def run(self, function: Callable[[], T], seconds: float = _DEFAULT_TIMEOUT) -> T:
+        """Make the call on a thread; it is cut when this is cancelled.
+
+        Raises PosthookTimeoutError if no thread is free for so many seconds.
+        """
         job = _Job(function)
         outcome: tuple[T, BaseException | None]
+        timer = None
         try:
-            self._shift.add(job)
+            if not self._shift.add(job):
+                timer = job.expire_in(seconds)
             outcome = await job.future
         except BaseException:  # cancelled, or left behind by an event loop that was closed
             job.cut()
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
         result, failure = outcome
         if failure is not None:
             raise failure
@@ -3540,15 +3580,18 @@ class _Shift:
         self._spare = 0  # idle threads, less the jobs that wait for one
         self._is_over = False
 
-    def add(self, job: _Job) -> None:
-        """Raises PosthookError after ``end``, PosthookConnectionError if no thread starts."""
+    def add(self, job: _Job) -> bool:
+        """Says whether a thread is free for it; else it waits for one.
+
+        Raises PosthookError after ``end``, PosthookConnectionError if no thread starts.
+        """
         with self._lock:
             if self._is_over:
                 raise PosthookError("this client is closed: make a new one")
             self.jobs.put(job)
             if self._spare > 0 or self.threads == self._size:
                 self._spare -= 1
-                return
+                return self._spare >= 0
             self.threads += 1
         try:
             threading.Thread(target=self._work, name="posthook", daemon=True).start()
@@ -3557,9 +3600,10 @@ class _Shift:
                 self.threads -= 1
                 self._spare -= 1
                 if self.threads:
-                    return
+                    return False
             message = "no thread could be started for the call"
             raise PosthookConnectionError(message, maybe_sent=False) from None
+        return True
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
@@ -3585,7 +3629,7 @@ class _OnLoop:
     def __repr__(self) -> str:
         return "<on the event loop>"
 
-    async def run(self, function: Callable[[], T]) -> T:
+    async def run(self, function: Callable[[], T], seconds: float) -> T:
         return await function()  # type: ignore[misc, no-any-return]  # a call of _AwaitedApi
 
     def close(self) -> None:
@@ -3672,14 +3716,16 @@ async def async_ack(
     url: str | None, body: object = None, *, timeout: float = _DEFAULT_TIMEOUT
 ) -> CallbackResult:
     """``ack`` for asyncio: on a thread of this module's own, cut when it is cancelled."""
-    return await _callback_crew().run(functools.partial(ack, url, body, timeout=timeout))
+    function = functools.partial(ack, url, body, timeout=timeout)
+    return await _callback_crew().run(function, _checked_timeout(timeout))
 
 
 async def async_nack(
     url: str | None, body: object = None, *, timeout: float = _DEFAULT_TIMEOUT
 ) -> CallbackResult:
     """``nack`` for asyncio: on a thread of this module's own, cut when it is cancelled."""
-    return await _callback_crew().run(functools.partial(nack, url, body, timeout=timeout))
+    function = functools.partial(nack, url, body, timeout=timeout)
+    return await _callback_crew().run(function, _checked_timeout(timeout))
 
 
 _CALLBACK_RETRIES = 2
@@ -3705,7 +3751,7 @@ def _call_back(
     )
     call.label = f"({action} callback)"  # the URL holds a token
     call.headers = _headers(call.body)
-    deadline = time.monotonic() + _checked_timeout(timeout)
+    deadline = _begun() + _checked_timeout(timeout)
     answer = _drive(_attempts(call, deadline, _CALLBACK_RETRIES), call, _callback_sender())
     return _read_callback(action, wanted, call.url, answer)
 

@@ -6215,6 +6215,54 @@ def test_calls_beyond_the_number_of_threads_wait_for_one():
     asyncio.run(main())
 
 
+def test_a_call_waits_for_a_thread_no_longer_than_its_deadline():
+    go_on, made = threading.Event(), []
+
+    async def main():
+        crew = posthook._Crew(1)
+        first = asyncio.ensure_future(crew.run(lambda: go_on.wait(10)))
+        await asyncio.sleep(0)
+        with pytest.raises(posthook.PosthookTimeoutError, match="all threads") as caught:
+            await crew.run(lambda: made.append("second"), 0.05)
+        go_on.set()
+        assert await first
+        await crew.run(lambda: made.append("third"))
+        crew.close()
+        return caught.value
+
+    assert not asyncio.run(main()).maybe_sent
+    assert made == ["third"]
+
+
+def test_the_time_that_a_call_waits_for_a_thread_is_part_of_its_timeout():
+    async def main(server):
+        async with async_client(server) as posthooks:
+            calls = [posthooks.hooks.get(str(n), timeout=0.5) for n in range(350)]
+            started = time.monotonic()
+            errors = await asyncio.gather(*calls, return_exceptions=True)
+            assert time.monotonic() - started < 1.5  # in turns, they would take two seconds
+            return errors
+
+    with Script(Stall()) as server:
+        errors = asyncio.run(main(server))
+    assert {type(error) for error in errors} == {posthook.PosthookTimeoutError}
+
+
+def test_a_call_that_gets_its_thread_too_late_sends_nothing():
+    async def main(posthooks):
+        crew = posthook._Crew(1)
+        first = asyncio.ensure_future(crew.run(lambda: time.sleep(0.1)))
+        await asyncio.sleep(0)
+        with pytest.raises(posthook.PosthookTimeoutError, match="before the call was sent"):
+            await crew.run(lambda: posthooks.hooks.get("a", timeout=0.05))
+        await first
+        crew.close()
+
+    with Script(ok(HOOK)) as server, client(server) as posthooks:
+        asyncio.run(main(posthooks))
+        assert server.requests == []
+
+
 def test_close_ends_idle_threads_at_once_and_the_others_after_their_call():
     arrivals = Arrivals()
 
@@ -9160,7 +9208,7 @@ def test_the_examples_of_the_readme_run(monkeypatch, capsys):
         monkeypatch.setenv("POSTHOOK_BASE_URL", server.url)
         for note, code in BLOCK.findall(README):
             if not note:
-                exec(code, names)  # noqa: S102
+                exec(code, names)
         names["client"].close()
         assert [hook.path for hook in server.hooks][0] == "/webhooks/user-created"
     body = json.dumps({"id": "a", "data": {"userId": "123"}})
@@ -9174,7 +9222,7 @@ def test_the_readmes_way_to_test_an_app_works():
     (code,) = [code for note, code in BLOCK.findall(README) if "your app listens" in note]
     with Script(answer({})) as app:
         names = {"pytest": pytest, "posthook": posthook}
-        exec(code.replace("http://127.0.0.1:8000", app.url), names)  # noqa: S102
+        exec(code.replace("http://127.0.0.1:8000", app.url), names)
         with posthook.LocalPosthook(forward_to=app.url) as local:
             names["test_the_reminder_goes_out_after_two_hours"](local)
     assert app.last.path == "/remind"
