@@ -2113,7 +2113,7 @@ class _KeepAliveHandler:
         deadline = time.monotonic() + min(timeout, _LONGEST_TIMEOUT)
         target = self._target(scheme, authority)
         data = target.request(method, selector, headers, body)
-        self._pool.lease(deadline)
+        lease = self._pool.lease(deadline)
         connection = None
         try:
             connection = self._pool.take(target)
@@ -2124,7 +2124,7 @@ class _KeepAliveHandler:
             failure = _our_error(error, target, connection is not None and connection.written)
         finally:
             _let_go()
-            self._pool.release(connection)
+            self._pool.release(lease, connection)
         raise failure  # outside of the except clause: what was caught may hold a secret
 
     def _target(self, scheme: str, authority: str) -> _Target:
@@ -2341,6 +2341,13 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
     os.register_at_fork(after_in_child=_renew_after_fork)
 
 
+class _Lease:
+    """The right to a connection. ``turn`` is set for who had to wait for it."""
+
+    __slots__ = ("turn", "__weakref__")
+    turn: threading.Event
+
+
 class _Pool:
     """The connections of an opener: at most ``size`` at work, the idle ones used last first.
 
@@ -2360,33 +2367,34 @@ class _Pool:
 
     def renew(self) -> None:
         self._lock = threading.Lock()
-        self._free = self._size  # leases
-        self._line: deque[threading.Event] = deque()
+        # Weak references: wherever a Ctrl-C strikes a call, the lease ends with it at the latest.
+        self._leases: set[weakref.ref[_Lease]] = set()
+        self._line: deque[_Lease] = deque()
         _drop_all(self._idle)  # after a fork: closes copies, the parent's connections go on
 
     def __repr__(self) -> str:
-        state = "closed" if self._is_closed else f"{self._size - self._free} at work"
+        state = "closed" if self._is_closed else f"{len(self._leases)} at work"
         return f"<connections: {state}, {len(self._idle)} idle, at most {self._size}>"
 
-    def lease(self, deadline: float) -> None:
+    def lease(self, deadline: float) -> _Lease:
         """The right to a connection; ``release`` gives it back. Raises PosthookTimeoutError."""
-        with self._lock:
-            if self._is_closed:
-                raise PosthookError("this client is closed: make a new one")
-            if self._free:
-                self._free -= 1
-                return
-            turn = threading.Event()
-            self._line.append(turn)
+        lease = _Lease()
         try:
-            if _wait(turn, max(0.0, deadline - time.monotonic())):
-                return
+            with self._lock:
+                if self._is_closed:
+                    raise PosthookError("this client is closed: make a new one")
+                if len(self._leases) < self._size:
+                    self._grant(lease)
+                    return lease
+                lease.turn = threading.Event()
+                self._line.append(lease)
+            if _wait(lease.turn, max(0.0, deadline - time.monotonic())):
+                return lease
+            message = f"all {self._size} connections were at work until the deadline"
+            raise PosthookTimeoutError(message, maybe_sent=False)
         except BaseException:
-            self._leave_line(turn)
+            self._leave_line(lease)
             raise
-        self._leave_line(turn)
-        message = f"all {self._size} connections were at work until the deadline"
-        raise PosthookTimeoutError(message, maybe_sent=False)
 
     def take(self, target: _Target) -> _Connection | None:
         """An idle connection that can be used, or None."""
@@ -2395,7 +2403,8 @@ class _Pool:
                 matching = (n for n, c in enumerate(reversed(self._idle), 1) if c.target is target)
                 place = next(matching, None)
                 if place is None:
-                    surplus = self._idle[: max(0, len(self._idle) - self._free)]  # other hosts'
+                    room = self._size - len(self._leases)
+                    surplus = self._idle[: max(0, len(self._idle) - room)]  # other hosts'
                     del self._idle[: len(surplus)]
                     break
                 connection = self._idle.pop(-place)
@@ -2405,14 +2414,15 @@ class _Pool:
         _drop_all(surplus)
         return None
 
-    def release(self, connection: _Connection | None) -> None:
+    def release(self, lease: _Lease, connection: _Connection | None) -> None:
         """Give a lease back, and its connection if that can be used again."""
         expired = []
         with self._lock:
-            if self._line:
-                self._line.popleft().set()  # the lease goes to who waits longest
-            else:
-                self._free += 1
+            self._leases.discard(weakref.ref(lease))
+            while self._line and len(self._leases) < self._size:
+                first = self._line.popleft()  # who waits longest
+                self._grant(first)
+                first.turn.set()
             if connection is not None and connection.is_reusable and not self._is_closed:
                 self._idle.append(connection)
                 connection = None
@@ -2430,12 +2440,15 @@ class _Pool:
             self._idle.clear()
         _drop_all(idle)
 
-    def _leave_line(self, turn: threading.Event) -> None:
+    def _grant(self, lease: _Lease) -> None:
+        self._leases.add(weakref.ref(lease, self._leases.discard))
+
+    def _leave_line(self, lease: _Lease) -> None:
         with self._lock:
-            if turn in self._line:
-                self._line.remove(turn)
+            if lease in self._line:
+                self._line.remove(lease)
                 return
-        self.release(None)  # the lease came at the last moment: pass it on
+        self.release(lease, None)  # it came at the last moment: pass it on
 
 
 def _drop_all(connections: list[_Connection]) -> None:

@@ -4484,12 +4484,13 @@ def test_a_caller_waits_for_its_turn_no_longer_than_its_deadline():
 
 def test_a_turn_that_comes_at_the_last_moment_is_passed_on():
     pool = posthook._Pool(1, 15)
-    pool.lease(time.monotonic() + 10)
-    turn = threading.Event()
-    pool._line.append(turn)
-    pool.release(None)
+    lease = pool.lease(time.monotonic() + 10)
+    late = posthook._Lease()
+    late.turn = threading.Event()
+    pool._line.append(late)
+    pool.release(lease, None)
     assert repr(pool) == "<connections: 1 at work, 0 idle, at most 1>"
-    pool._leave_line(turn)
+    pool._leave_line(late)
     assert repr(pool) == "<connections: 0 at work, 0 idle, at most 1>"
 
 
@@ -4574,12 +4575,44 @@ def test_an_interrupted_caller_leaves_the_line(monkeypatch):
         raise KeyboardInterrupt
 
     pool = posthook._Pool(1, 15)
-    pool.lease(time.monotonic() + 10)
+    lease = pool.lease(time.monotonic() + 10)
     monkeypatch.setattr(posthook, "_wait", interrupt)
     with pytest.raises(KeyboardInterrupt):
         pool.lease(time.monotonic() + 10)
-    pool.release(None)
+    pool.release(lease, None)
     assert repr(pool) == "<connections: 0 at work, 0 idle, at most 1>"
+
+
+@pytest.mark.parametrize("expiry", [0, 15])
+def test_a_call_that_is_interrupted_anywhere_keeps_no_connection(monkeypatch, expiry):
+    # Ctrl-C strikes where functions begin and end: an exception out of a trace function does, too.
+    def is_interrupted(place):
+        places = itertools.count()
+
+        def trace(frame, event, argument):
+            if event not in ("call", "return") or frame.f_globals is not vars(posthook):
+                return None
+            if next(places) == place:
+                raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        with contextlib.suppress(KeyboardInterrupt):
+            posthooks.hooks.get("a", timeout=2)
+        sys.settrace(before)
+        return next(places) > place
+
+    # What such a call leaves to the garbage collector need not be silent.
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
+    with Script(OK) as server, opened(max_connections=1, keepalive_expiry=expiry) as opener:
+        posthooks = client(server, http_client=opener)
+        places = 0
+        while is_interrupted(places):
+            assert posthooks.hooks.get("b", timeout=2).id == "x"
+            places += 1
+        gc.collect()
+    assert places > 50
 
 
 # Names and addresses.
@@ -4949,10 +4982,11 @@ def test_in_a_child_a_pool_begins_anew(monkeypatch):
     with Script(OK) as server, opened() as opener:
         client(server, http_client=opener).hooks.get("a")
         sock = idle_connections(opener)[0]._sock
-        handler(opener)._pool.lease(time.monotonic() + 10)
+        lease = handler(opener)._pool.lease(time.monotonic() + 10)
         monkeypatch.setattr(posthook, "_to_renew", weakref.WeakSet([handler(opener)._pool]))
         posthook._renew_after_fork()
         assert pool(opener) == "<connections: 0 at work, 0 idle, at most 100>"
+        del lease  # the copy of what another thread of the parent holds
         assert sock.fileno() == -1
 
 
