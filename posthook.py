@@ -54,6 +54,7 @@ from datetime import datetime, timedelta, timezone
 
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself need not be imported
 if TYPE_CHECKING:
+    import asyncio
     import http.client
     import logging
     import socket
@@ -2141,7 +2142,7 @@ class _KeepAliveHandler:
         deadline = time.monotonic() + min(timeout, _LONGEST_TIMEOUT)
         target = self._target(scheme, authority)
         data = target.request(method, selector, headers, body)
-        self._pool.lease(deadline)
+        lease = self._pool.lease(deadline)
         connection = None
         try:
             connection = self._pool.take(target)
@@ -2152,7 +2153,7 @@ class _KeepAliveHandler:
             failure = _our_error(error, target, connection is not None and connection.written)
         finally:
             _let_go()
-            self._pool.release(connection)
+            self._pool.release(lease, connection)
         raise failure  # outside of the except clause: what was caught may hold a secret
 
     def _target(self, scheme: str, authority: str) -> _Target:
@@ -2277,9 +2278,13 @@ _this_thread = threading.local()  # .lifeline, in a thread whose calls can be cu
 
 
 class _Lifeline:
-    """By it another thread ends what the thread that holds it waits for."""
+    """By it another thread ends what the thread that holds it waits for.
+
+    ``begun`` is when the call began, on the monotonic clock: before it waited for its thread.
+    """
 
     def __init__(self) -> None:
+        self.begun = time.monotonic()
         self._lock = threading.RLock()  # the garbage collector may end a call in this very thread
         self._end: Callable[[], object] | None = None
         self._process = os.getpid()
@@ -2308,6 +2313,12 @@ class _Lifeline:
 
 def _lifeline() -> _Lifeline | None:
     return getattr(_this_thread, "lifeline", None)
+
+
+def _begun() -> float:
+    """When this thread's call began, on the monotonic clock."""
+    lifeline = _lifeline()
+    return time.monotonic() if lifeline is None else lifeline.begun
 
 
 def _hold_socket(sock: socket.socket) -> None:
@@ -2359,6 +2370,13 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
     os.register_at_fork(after_in_child=_renew_after_fork)
 
 
+class _Lease:
+    """The right to a connection. ``turn`` is set for who had to wait for it."""
+
+    __slots__ = ("turn", "__weakref__")
+    turn: threading.Event
+
+
 class _Pool:
     """The connections of an opener: at most ``size`` at work, the idle ones used last first.
 
@@ -2378,33 +2396,34 @@ class _Pool:
 
     def renew(self) -> None:
         self._lock = threading.Lock()
-        self._free = self._size  # leases
-        self._line: deque[threading.Event] = deque()
+        # Weak references: wherever a Ctrl-C strikes a call, the lease ends with it at the latest.
+        self._leases: set[weakref.ref[_Lease]] = set()
+        self._line: deque[_Lease] = deque()
         _drop_all(self._idle)  # after a fork: closes copies, the parent's connections go on
 
     def __repr__(self) -> str:
-        state = "closed" if self._is_closed else f"{self._size - self._free} at work"
+        state = "closed" if self._is_closed else f"{len(self._leases)} at work"
         return f"<connections: {state}, {len(self._idle)} idle, at most {self._size}>"
 
-    def lease(self, deadline: float) -> None:
+    def lease(self, deadline: float) -> _Lease:
         """The right to a connection; ``release`` gives it back. Raises PosthookTimeoutError."""
-        with self._lock:
-            if self._is_closed:
-                raise PosthookError("this client is closed: make a new one")
-            if self._free:
-                self._free -= 1
-                return
-            turn = threading.Event()
-            self._line.append(turn)
+        lease = _Lease()
         try:
-            if _wait(turn, max(0.0, deadline - time.monotonic())):
-                return
+            with self._lock:
+                if self._is_closed:
+                    raise PosthookError("this client is closed: make a new one")
+                if len(self._leases) < self._size:
+                    self._grant(lease)
+                    return lease
+                lease.turn = threading.Event()
+                self._line.append(lease)
+            if _wait(lease.turn, max(0.0, deadline - time.monotonic())):
+                return lease
+            message = f"all {self._size} connections were at work until the deadline"
+            raise PosthookTimeoutError(message, maybe_sent=False)
         except BaseException:
-            self._leave_line(turn)
+            self._leave_line(lease)
             raise
-        self._leave_line(turn)
-        message = f"all {self._size} connections were at work until the deadline"
-        raise PosthookTimeoutError(message, maybe_sent=False)
 
     def take(self, target: _Target) -> _Connection | None:
         """An idle connection that can be used, or None."""
@@ -2413,7 +2432,8 @@ class _Pool:
                 matching = (n for n, c in enumerate(reversed(self._idle), 1) if c.target is target)
                 place = next(matching, None)
                 if place is None:
-                    surplus = self._idle[: max(0, len(self._idle) - self._free)]  # other hosts'
+                    room = self._size - len(self._leases)
+                    surplus = self._idle[: max(0, len(self._idle) - room)]  # other hosts'
                     del self._idle[: len(surplus)]
                     break
                 connection = self._idle.pop(-place)
@@ -2423,14 +2443,15 @@ class _Pool:
         _drop_all(surplus)
         return None
 
-    def release(self, connection: _Connection | None) -> None:
+    def release(self, lease: _Lease, connection: _Connection | None) -> None:
         """Give a lease back, and its connection if that can be used again."""
         expired = []
         with self._lock:
-            if self._line:
-                self._line.popleft().set()  # the lease goes to who waits longest
-            else:
-                self._free += 1
+            self._leases.discard(weakref.ref(lease))
+            while self._line and len(self._leases) < self._size:
+                first = self._line.popleft()  # who waits longest
+                self._grant(first)
+                first.turn.set()
             if connection is not None and connection.is_reusable and not self._is_closed:
                 self._idle.append(connection)
                 connection = None
@@ -2448,12 +2469,15 @@ class _Pool:
             self._idle.clear()
         _drop_all(idle)
 
-    def _leave_line(self, turn: threading.Event) -> None:
+    def _grant(self, lease: _Lease) -> None:
+        self._leases.add(weakref.ref(lease, self._leases.discard))
+
+    def _leave_line(self, lease: _Lease) -> None:
         with self._lock:
-            if turn in self._line:
-                self._line.remove(turn)
+            if lease in self._line:
+                self._line.remove(lease)
                 return
-        self.release(None)  # the lease came at the last moment: pass it on
+        self.release(lease, None)  # it came at the last moment: pass it on
 
 
 def _drop_all(connections: list[_Connection]) -> None:
@@ -3218,11 +3242,14 @@ class _Api:
         """Complete the call; gives its deadline on the monotonic clock."""
         if self._is_closed:
             raise PosthookError("this client is closed: make a new one")
-        seconds = self._timeout if timeout is None else _checked_timeout(timeout)
         call.url = self._base_url + call.url
         call.headers = _headers(call.body)
         call.secrets = self._secrets
-        return time.monotonic() + seconds
+        return _begun() + self.seconds(timeout)
+
+    def seconds(self, timeout: object) -> float:
+        """The timeout of a call. Raises ValueError for whatever is no positive finite number."""
+        return self._timeout if timeout is None else _checked_timeout(timeout)
 
     def close(self) -> None:
         self._is_closed = True
@@ -3307,7 +3334,10 @@ def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
     attempt = 0
     while True:
         started = time.monotonic()
-        outcome = yield "send", max(deadline - started, 0.001)
+        if started >= deadline:  # spent in waiting for a thread
+            message = "the timeout was over before the call was sent"
+            raise PosthookTimeoutError(message, maybe_sent=False)
+        outcome = yield "send", deadline - started
         assert outcome is not None
         seconds = time.monotonic() - started
         if isinstance(outcome, PosthookConnectionError):
@@ -3423,7 +3453,9 @@ def _awaited(
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
     @functools.wraps(method)
     async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        result: T = await self._runner.run(functools.partial(method, self._sync, *args, **kwargs))
+        seconds = self._sync._api.seconds(kwargs.get("timeout"))
+        function = functools.partial(method, self._sync, *args, **kwargs)
+        result: T = await self._runner.run(function, seconds)
         return result
 
     return call
@@ -3468,7 +3500,7 @@ class AsyncHooksService:
 
     async def _pages(self, walk: _Walk, timeout: float | None) -> AsyncIterator[Hook]:
         while (query := walk.query()) is not None:
-            for hook in walk.take(await self._page(query, timeout)):
+            for hook in walk.take(await self._page(query, timeout=timeout)):
                 yield hook
 
 
@@ -3499,13 +3531,26 @@ class _Job:
         self._lifeline = _Lifeline()
         self._loop = asyncio.get_running_loop()
         self._outcome: tuple[object, BaseException | None] = (None, None)
+        self._claim = threading.Lock()  # whoever has it decides what comes of the call
         self.future = self._loop.create_future()
 
     def cut(self) -> None:
         self._lifeline.cut()
 
+    def expire_in(self, seconds: float) -> asyncio.TimerHandle:
+        """The call ends after so many seconds if no thread has taken it by then."""
+        return self._loop.call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        if self._claim.acquire(blocking=False):
+            message = "all threads were at work until the deadline"
+            self._outcome = None, PosthookTimeoutError(message, maybe_sent=False)
+            self._finish()
+
     def work(self) -> None:
         """Make the call, on the thread that this is called by."""
+        if not self._claim.acquire(blocking=False):
+            return
         _this_thread.lifeline = self._lifeline
         try:
             if not self._lifeline.is_cut:
@@ -3545,16 +3590,24 @@ class _Crew:
     def __repr__(self) -> str:
         return f"<threads: {self._shift.threads}, at most {self._size}>"
 
-    async def run(self, function: Callable[[], T]) -> T:
-        """Make the call on a thread; it is cut when this is cancelled."""
+    async def run(self, function: Callable[[], T], seconds: float = _DEFAULT_TIMEOUT) -> T:
+        """Make the call on a thread; it is cut when this is cancelled.
+
+        Raises PosthookTimeoutError if no thread is free for so many seconds.
+        """
         job = _Job(function)
         outcome: tuple[T, BaseException | None]
+        timer = None
         try:
-            self._shift.add(job)
+            if not self._shift.add(job):
+                timer = job.expire_in(seconds)
             outcome = await job.future
         except BaseException:  # cancelled, or left behind by an event loop that was closed
             job.cut()
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
         result, failure = outcome
         if failure is not None:
             raise failure
@@ -3577,15 +3630,18 @@ class _Shift:
         self._spare = 0  # idle threads, less the jobs that wait for one
         self._is_over = False
 
-    def add(self, job: _Job) -> None:
-        """Raises PosthookError after ``end``, PosthookConnectionError if no thread starts."""
+    def add(self, job: _Job) -> bool:
+        """Says whether a thread is free for it; else it waits for one.
+
+        Raises PosthookError after ``end``, PosthookConnectionError if no thread starts.
+        """
         with self._lock:
             if self._is_over:
                 raise PosthookError("this client is closed: make a new one")
             self.jobs.put(job)
             if self._spare > 0 or self.threads == self._size:
                 self._spare -= 1
-                return
+                return self._spare >= 0
             self.threads += 1
         try:
             threading.Thread(target=self._work, name="posthook", daemon=True).start()
@@ -3594,9 +3650,10 @@ class _Shift:
                 self.threads -= 1
                 self._spare -= 1
                 if self.threads:
-                    return
+                    return False
             message = "no thread could be started for the call"
             raise PosthookConnectionError(message, maybe_sent=False) from None
+        return True
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
@@ -3622,7 +3679,7 @@ class _OnLoop:
     def __repr__(self) -> str:
         return "<on the event loop>"
 
-    async def run(self, function: Callable[[], T]) -> T:
+    async def run(self, function: Callable[[], T], seconds: float) -> T:
         return await function()  # type: ignore[misc, no-any-return]  # a call of _AwaitedApi
 
     def close(self) -> None:
@@ -3709,14 +3766,16 @@ async def async_ack(
     url: str | None, body: object = None, *, timeout: float = _DEFAULT_TIMEOUT
 ) -> CallbackResult:
     """``ack`` for asyncio: on a thread of this module's own, cut when it is cancelled."""
-    return await _callback_crew().run(functools.partial(ack, url, body, timeout=timeout))
+    function = functools.partial(ack, url, body, timeout=timeout)
+    return await _callback_crew().run(function, _checked_timeout(timeout))
 
 
 async def async_nack(
     url: str | None, body: object = None, *, timeout: float = _DEFAULT_TIMEOUT
 ) -> CallbackResult:
     """``nack`` for asyncio: on a thread of this module's own, cut when it is cancelled."""
-    return await _callback_crew().run(functools.partial(nack, url, body, timeout=timeout))
+    function = functools.partial(nack, url, body, timeout=timeout)
+    return await _callback_crew().run(function, _checked_timeout(timeout))
 
 
 _CALLBACK_RETRIES = 2
@@ -3742,7 +3801,7 @@ def _call_back(
     )
     call.label = f"({action} callback)"  # the URL holds a token
     call.headers = _headers(call.body)
-    deadline = time.monotonic() + _checked_timeout(timeout)
+    deadline = _begun() + _checked_timeout(timeout)
     answer = _drive(_attempts(call, deadline, _CALLBACK_RETRIES), call, _callback_sender())
     return _read_callback(action, wanted, call.url, answer)
 

@@ -4517,12 +4517,13 @@ def test_a_caller_waits_for_its_turn_no_longer_than_its_deadline():
 
 def test_a_turn_that_comes_at_the_last_moment_is_passed_on():
     pool = posthook._Pool(1, 15)
-    pool.lease(time.monotonic() + 10)
-    turn = threading.Event()
-    pool._line.append(turn)
-    pool.release(None)
+    lease = pool.lease(time.monotonic() + 10)
+    late = posthook._Lease()
+    late.turn = threading.Event()
+    pool._line.append(late)
+    pool.release(lease, None)
     assert repr(pool) == "<connections: 1 at work, 0 idle, at most 1>"
-    pool._leave_line(turn)
+    pool._leave_line(late)
     assert repr(pool) == "<connections: 0 at work, 0 idle, at most 1>"
 
 
@@ -4607,12 +4608,44 @@ def test_an_interrupted_caller_leaves_the_line(monkeypatch):
         raise KeyboardInterrupt
 
     pool = posthook._Pool(1, 15)
-    pool.lease(time.monotonic() + 10)
+    lease = pool.lease(time.monotonic() + 10)
     monkeypatch.setattr(posthook, "_wait", interrupt)
     with pytest.raises(KeyboardInterrupt):
         pool.lease(time.monotonic() + 10)
-    pool.release(None)
+    pool.release(lease, None)
     assert repr(pool) == "<connections: 0 at work, 0 idle, at most 1>"
+
+
+@pytest.mark.parametrize("expiry", [0, 15])
+def test_a_call_that_is_interrupted_anywhere_keeps_no_connection(monkeypatch, expiry):
+    # Ctrl-C strikes where functions begin and end: an exception out of a trace function does, too.
+    def is_interrupted(place):
+        places = itertools.count()
+
+        def trace(frame, event, argument):
+            if event not in ("call", "return") or frame.f_globals is not vars(posthook):
+                return None
+            if next(places) == place:
+                raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        with contextlib.suppress(KeyboardInterrupt):
+            posthooks.hooks.get("a", timeout=2)
+        sys.settrace(before)
+        return next(places) > place
+
+    # What such a call leaves to the garbage collector need not be silent.
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
+    with Script(OK) as server, opened(max_connections=1, keepalive_expiry=expiry) as opener:
+        posthooks = client(server, http_client=opener)
+        places = 0
+        while is_interrupted(places):
+            assert posthooks.hooks.get("b", timeout=2).id == "x"
+            places += 1
+        gc.collect()
+    assert places > 50
 
 
 # Names and addresses.
@@ -4982,10 +5015,11 @@ def test_in_a_child_a_pool_begins_anew(monkeypatch):
     with Script(OK) as server, opened() as opener:
         client(server, http_client=opener).hooks.get("a")
         sock = idle_connections(opener)[0]._sock
-        handler(opener)._pool.lease(time.monotonic() + 10)
+        lease = handler(opener)._pool.lease(time.monotonic() + 10)
         monkeypatch.setattr(posthook, "_to_renew", weakref.WeakSet([handler(opener)._pool]))
         posthook._renew_after_fork()
         assert pool(opener) == "<connections: 0 at work, 0 idle, at most 100>"
+        del lease  # the copy of what another thread of the parent holds
         assert sock.fileno() == -1
 
 
@@ -6227,6 +6261,54 @@ def test_calls_beyond_the_number_of_threads_wait_for_one():
         crew.close()
 
     asyncio.run(main())
+
+
+def test_a_call_waits_for_a_thread_no_longer_than_its_deadline():
+    go_on, made = threading.Event(), []
+
+    async def main():
+        crew = posthook._Crew(1)
+        first = asyncio.ensure_future(crew.run(lambda: go_on.wait(10)))
+        await asyncio.sleep(0)
+        with pytest.raises(posthook.PosthookTimeoutError, match="all threads") as caught:
+            await crew.run(lambda: made.append("second"), 0.05)
+        go_on.set()
+        assert await first
+        await crew.run(lambda: made.append("third"))
+        crew.close()
+        return caught.value
+
+    assert not asyncio.run(main()).maybe_sent
+    assert made == ["third"]
+
+
+def test_the_time_that_a_call_waits_for_a_thread_is_part_of_its_timeout():
+    async def main(server):
+        async with async_client(server) as posthooks:
+            calls = [posthooks.hooks.get(str(n), timeout=0.5) for n in range(350)]
+            started = time.monotonic()
+            errors = await asyncio.gather(*calls, return_exceptions=True)
+            assert time.monotonic() - started < 1.5  # in turns, they would take two seconds
+            return errors
+
+    with Script(Stall()) as server:
+        errors = asyncio.run(main(server))
+    assert {type(error) for error in errors} == {posthook.PosthookTimeoutError}
+
+
+def test_a_call_that_gets_its_thread_too_late_sends_nothing():
+    async def main(posthooks):
+        crew = posthook._Crew(1)
+        first = asyncio.ensure_future(crew.run(lambda: time.sleep(0.1)))
+        await asyncio.sleep(0)
+        with pytest.raises(posthook.PosthookTimeoutError, match="before the call was sent"):
+            await crew.run(lambda: posthooks.hooks.get("a", timeout=0.05))
+        await first
+        crew.close()
+
+    with Script(ok(HOOK)) as server, client(server) as posthooks:
+        asyncio.run(main(posthooks))
+        assert server.requests == []
 
 
 def test_close_ends_idle_threads_at_once_and_the_others_after_their_call():
