@@ -5805,14 +5805,14 @@ def test_the_timeout_of_a_call_replaces_the_clients(connect, call):
         connect(server) as posthooks,
         pytest.raises(posthook.PosthookTimeoutError) as failure,
     ):
-        call(posthooks.hooks, timeout=0.02)
+        call(posthooks.hooks, timeout=0.2)
     assert failure.value.maybe_sent
 
 
 def test_a_call_takes_no_longer_than_the_clients_timeout(connect):
     with (
         Script(Stall(b"HTTP/1.1 200 ")) as server,
-        connect(server, timeout=0.02) as posthooks,
+        connect(server, timeout=0.2) as posthooks,
         pytest.raises(posthook.PosthookTimeoutError, match="did not answer in time"),
     ):
         posthooks.hooks.get("a")
