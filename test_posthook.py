@@ -5834,13 +5834,13 @@ def test_a_bulk_action_takes_a_range(connect, action):
 @every_call
 def test_the_timeout_of_a_call_replaces_the_clients(connect, call):
     with Script(Stall(b"")) as server, connect(server) as posthooks:
-        error = error_of(call, posthooks.hooks, timeout=0.02)
+        error = error_of(call, posthooks.hooks, timeout=0.2)
     assert type(error) is posthook.PosthookTimeoutError
     assert error.maybe_sent
 
 
 def test_a_call_takes_no_longer_than_the_clients_timeout(connect):
-    with Script(Stall(b"HTTP/1.1 200 ")) as server, connect(server, timeout=0.02) as posthooks:
+    with Script(Stall(b"HTTP/1.1 200 ")) as server, connect(server, timeout=0.2) as posthooks:
         error = error_of(posthooks.hooks.get, "a")
     assert type(error) is posthook.PosthookTimeoutError
     assert "did not answer in time" in str(error)
