@@ -3562,8 +3562,7 @@ def ack(
 ) -> CallbackResult:
     """Report that an async hook is done: it becomes ``completed``.
 
-    Repeating it does no harm, so a connection that is lost, or a 5xx answer, is tried again within
-    ``timeout``.
+    Repeating it does no harm, so a lost connection or a 5xx is tried again within ``timeout``.
 
     Args:
         url: ``delivery.ack_url``.
@@ -3577,25 +3576,22 @@ def ack(
     Raises:
         CallbackError: for every other answer: a bad token (401), one expired (410), a server fault.
         PosthookConnectionError: if there was no answer; PosthookTimeoutError at the deadline.
-        ValueError, TypeError: for no URL, for one that is no http(s) URL, for a body that JSON
-            cannot hold. Nothing is sent.
+        ValueError, TypeError: no http(s) URL, or a body that JSON cannot hold; nothing is sent.
     """
-    return _call_back("ack", "completed", url, body, timeout)
+    return _call_back("ack", url, body, timeout)
 
 
 def nack(
     url: str | None, body: object = None, *, timeout: float = _DEFAULT_TIMEOUT
 ) -> CallbackResult:
-    """Report that an async hook failed: its retry policy decides what follows.
+    """Report that an async hook failed, as ``ack`` does: its retry policy decides what follows.
 
     Args:
         url: ``delivery.nack_url``.
         body: why, anything that JSON can hold; the service keeps up to 8 KB. None sends no body.
         timeout: seconds for all of it.
-
-    Returns, Raises: as ``ack``.
     """
-    return _call_back("nack", "nacked", url, body, timeout)
+    return _call_back("nack", url, body, timeout)
 
 
 async def async_ack(
@@ -3613,6 +3609,7 @@ async def async_nack(
 
 
 _CALLBACK_RETRIES = 2
+_CALLBACK_STATUSES = {"ack": "completed", "nack": "nacked"}  # where it has been applied
 
 
 @functools.cache
@@ -3625,64 +3622,51 @@ def _callback_sender() -> _Send:
     return _KeepAliveHandler().send
 
 
-def _call_back(
-    action: str, wanted: str, url: str | None, body: object, timeout: float
-) -> CallbackResult:
+def _call_back(action: str, url: str | None, body: object, timeout: float) -> CallbackResult:
     if not url:
         raise ValueError(f"no {action} URL: are async hooks switched on for this project?")
-    call = _Call(
-        "POST", _checked_url(url, "url"), None if body is None else _json_body(body, "body")
-    )
+    encoded = None if body is None else _json_body(body, "body")
+    call = _Call("POST", _checked_url(url, "url"), encoded)
     call.label = f"({action} callback)"  # the URL holds a token
     call.headers = _headers(call.body)
     deadline = time.monotonic() + _checked_timeout(timeout)
     answer = _drive(_attempts(call, deadline, _CALLBACK_RETRIES), call, _callback_sender())
-    return _read_callback(action, wanted, call.url, answer)
+    return _read_callback(action, call.url, answer)
 
 
-def _read_callback(action: str, wanted: str, url: str, answer: _Answer) -> CallbackResult:
+def _read_callback(action: str, url: str, answer: _Answer) -> CallbackResult:
     if answer.status in (404, 409):
         return CallbackResult(False, "not_found" if answer.status == 404 else "conflict")
     if 200 <= answer.status <= 299:
-        envelope = _json(answer)
-        data = envelope.get("data") if type(envelope) is dict else None
-        status = _text(data.get("status")) if type(data) is dict else ""
-        if status not in _CALLBACK_STATUSES:
-            status = _without_echo(status, url) or "unknown"
-        return CallbackResult(status == wanted, status)
-    text = _without_echo(answer.body[:_MOST_ECHO].decode(errors="replace"), url)
-    error = CallbackError(
-        f"{action} failed: {answer.status}" + (f": {text[:200]}" if text else ""), answer.status
-    )
-    error.body = text
-    error.retry_after = _retry_after(answer)
+        status = _text(_dict(_dict(_json(answer)).get("data")).get("status"))
+        if status not in (*_CALLBACK_STATUSES.values(), "failed"):
+            status = _without_echo(status.encode(errors="replace"), url) or "unknown"
+        return CallbackResult(status == _CALLBACK_STATUSES[action], status)
+    text = _without_echo(answer.body, url)
+    message = f"{action} failed: {answer.status}" + (f": {text[:200]}" if text else "")
+    error = CallbackError(message, answer.status)
+    error.body, error.retry_after = text, _retry_after(answer)
     raise error
 
 
-_CALLBACK_STATUSES = ("completed", "nacked", "failed")
-_MOST_ECHO = 1_000  # characters of an answer that are looked at
-_SHORTEST_ECHO = 4  # characters; shorter pieces of a token tell nothing, and words may hold them
-_FIXED_WORDS = r"\b(v1|hooks?|async|callbacks?|ack|nack|tokens?|posthook)\b"
+_MOST_ECHO = 1_000  # bytes of an answer that are looked at
+_SHORTEST_ECHO = 4  # bytes; shorter pieces of a token tell nothing, and words may hold them
+_FIXED_WORDS = rb"\b(v1|hooks?|async|callbacks?|ack|nack|tokens?|posthook)\b"
 
 
-def _without_echo(text: str, url: str) -> str:
+def _without_echo(text: bytes, url: str) -> str:
     """``text`` without what it repeats of the URL's path and query, in any spelling of them."""
-    from urllib.parse import unquote, urlsplit
+    from urllib.parse import unquote_to_bytes, urlsplit
 
-    parts = urlsplit(url.lower())
-    secret = f"{parts.path}?{parts.query}#{parts.fragment}"
-    secret = re.sub(_FIXED_WORDS, " ", f"{secret} {unquote(secret)}")
-    size = _SHORTEST_ECHO
-    pieces = {secret[start : start + size] for start in range(len(secret) - size + 1)}
-    text = text[:_MOST_ECHO]
-    small = text.lower()
-    if len(small) != len(text):  # a few letters are longer in lower case
-        text = small
-    shown = list(text)
-    for start in range(len(text) - size + 1):
-        if small[start : start + size] in pieces:
-            shown[start : start + size] = "\0" * size
-    return re.sub("\0+", "...", "".join(shown)).strip()
+    secret = urlsplit(url)._replace(scheme="", netloc="").geturl().encode()
+    secret = re.sub(_FIXED_WORDS, b" ", (secret + b" " + unquote_to_bytes(secret)).lower())
+    size, shown = _SHORTEST_ECHO, bytearray(text[:_MOST_ECHO])
+    pieces = {secret[at : at + size] for at in range(len(secret) - size + 1)}
+    small = bytes(shown.lower())
+    for at in range(len(small) - size + 1):
+        if small[at : at + size] in pieces:
+            shown[at : at + size] = bytes(size)
+    return re.sub("\0+", "...", shown.decode(errors="replace")).strip()
 
 
 # ==================================================================================================
