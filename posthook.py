@@ -789,6 +789,8 @@ if TYPE_CHECKING:
     _RawBody = Union[bytes, bytearray, memoryview, str]
     _RawHeaders = Union[_HasItems, Iterable[Union[tuple[object, object], list[str], list[bytes]]]]
     _Function = Callable[["Delivery"], Union["Result", None, Awaitable[Union["Result", None]]]]
+    _Read = Callable[[], Awaitable[bytes]]  # the request's body; may raise _Refused
+    _Run = Callable[["Delivery"], Awaitable[object]]  # a _Function, to its end
     _Reply = tuple[int, dict[str, str], str]  # status, headers, body
     _AsgiMessage = MutableMapping[str, Any]
     _AsgiReceive = Callable[[], Awaitable[_AsgiMessage]]
@@ -805,7 +807,7 @@ def create_signatures(signing_key: _SigningKey = None) -> SignaturesService:
             ``POSTHOOK_SIGNING_KEY`` holds, split at commas and white space.
 
     Raises:
-        ValueError: there is no key, or none that is not blank.
+        ValueError: there is no key, or only blank ones.
     """
     service = SignaturesService(_signing_key_or_environment(signing_key))
     if not service._keys:
@@ -818,14 +820,11 @@ class SignaturesService:
 
     A delivery is trusted when one entry of ``Posthook-Signature`` is the HMAC-SHA256 of
     ``<Posthook-Timestamp>.<raw body>`` under one of the keys, and the timestamp is recent.
-    One service serves any number of threads and event loops.
+    Without a key none is. One service serves any number of threads and event loops.
 
     Args:
-        signing_key: a key, or a list or tuple of keys any of which may have signed. White space
-            around a key is dropped, a blank key with it. The environment is not asked.
-
-    Raises:
-        TypeError: for a key that is no ``str``.
+        signing_key: a ``str``, or a list or tuple of them, any of which may have signed. White
+            space around a key is dropped, a blank key with it. The environment is not asked.
     """
 
     def __init__(self, signing_key: _SigningKey = None) -> None:
@@ -881,16 +880,14 @@ class SignaturesService:
         """The headers with which Posthook would deliver this body, to test a receiver with.
 
         Args:
-            body: the request body, exactly as it will be sent.
             hook_id: the value of ``Posthook-Id``; None: no such header.
             timestamp: when it is signed, in Unix seconds; None: now.
 
         Returns:
-            Timestamp and signatures, the legacy ``X-Ph-Signature`` too, by the first key.
+            The timestamp and the signatures, the legacy one too, by the first of the keys.
 
         Raises:
             ValueError: the service has no key.
-            TypeError: ``body`` is none of these types.
         """
         if not self._keys:
             raise ValueError("no signing key to sign with: pass one to SignaturesService")
@@ -934,9 +931,6 @@ class SignaturesService:
 
         A sync ``f`` runs on a thread of its own, however many do so at once, and never holds up
         the event loop. Lifespan events are answered, a WebSocket is closed.
-
-        Raises:
-            TypeError: ``f`` cannot be called.
         """
         call = _calling(f, in_loop=True)
 
@@ -958,10 +952,8 @@ class SignaturesService:
         """An AWS Lambda handler that does what ``wsgi_handler`` says.
 
         It takes the events of API Gateway (REST, and HTTP with payloads 1.0 and 2.0), of Function
-        URLs and of load balancers, and answers in the form of each.
-
-        Raises:
-            TypeError: ``f`` cannot be called; raised by the handler, the event is no HTTP request.
+        URLs and of load balancers, and answers in the form of each. Of any other it says so in a
+        TypeError.
         """
         call = _calling(f, in_loop=False)
 
@@ -1038,10 +1030,8 @@ def _own_headers(headers: _RawHeaders) -> dict[str, list[str]]:
                 else:
                     own.setdefault(known, []).extend(_header_texts(value))
     except (TypeError, ValueError) as error:  # cannot be iterated over, or does not give pairs
-        raise TypeError(
-            "pass the request's headers: an object with items(), (name, value) pairs, or a WSGI "
-            f"environ, not {type(headers).__name__}"
-        ) from error
+        kind = type(headers).__name__
+        raise TypeError(f"pass the request's headers, a mapping or pairs, not {kind}") from error
     return own
 
 
@@ -1076,7 +1066,7 @@ _v1_signatures = re.compile(r"(?<![^\s,])v1,([0-9a-fA-F]{64})(?![^\s,])", re.ASC
 
 def _is_signed(keys: tuple[bytes, ...], message: bytes, values: list[str]) -> bool:
     """Whether one of the v1 signatures in the header's values is one of the keys' of message."""
-    import hmac
+    import hmac  # not above: it loads OpenSSL, which a client that only schedules may not need
 
     offered = _v1_signatures(" ".join(values))
     for key in keys:
@@ -1088,7 +1078,7 @@ def _is_signed(keys: tuple[bytes, ...], message: bytes, values: list[str]) -> bo
 
 
 def _hexmac(key: bytes, message: bytes) -> str:
-    import hmac  # here and above: it loads OpenSSL, which a client that only schedules may not need
+    import hmac
 
     return hmac.digest(key, message, "sha256").hex()
 
@@ -1149,22 +1139,15 @@ class _Refused(Exception):
 
 
 async def _respond(
-    signatures: SignaturesService,
-    method: object,
-    headers: _RawHeaders,
-    read: Callable[[], Awaitable[bytes]],
-    call: Callable[[Delivery], Awaitable[object]],
+    service: SignaturesService, method: object, headers: _RawHeaders, read: _Read, call: _Run
 ) -> _Reply:
-    """The core: what came in, verified, handed to the function; what that said, as an answer.
-
-    ``read`` gives the body or raises _Refused; ``call`` runs the handler function to its end.
-    """
+    """The core: what came in, verified, handed to the function; what that said, as an answer."""
     if method != "POST":
         return _reply(405, {"error": "deliveries are sent by POST"}, {"Allow": "POST"})
     try:
         body = await read()
         _check_size(len(body))
-        delivery = signatures.parse_delivery(body, headers)
+        delivery = service.parse_delivery(body, headers)
     except _Refused as refused:
         status, why = refused.args
         return _reply(status, {"error": why})
@@ -1216,7 +1199,7 @@ def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:
         return end.value  # type: ignore[no-any-return]
 
 
-def _calling(f: _Function, *, in_loop: bool) -> Callable[[Delivery], Awaitable[object]]:
+def _calling(f: _Function, *, in_loop: bool) -> _Run:
     """How a face with or without an event loop calls a handler function, sync or async."""
     if not callable(f):
         raise TypeError(f"pass a function that takes a Delivery, not {type(f).__name__}")
@@ -1266,11 +1249,13 @@ async def _on_thread(f: _Function, delivery: Delivery) -> object:
 
 async def _wsgi_body(environ: Mapping[str, Any]) -> bytes:
     """The request's body. Never a read too many: it would wait for a byte that does not come."""
-    announced = environ.get("CONTENT_LENGTH")
+    announced = str(environ.get("CONTENT_LENGTH") or "")
+    if not re.fullmatch("[0-9]*", announced):
+        raise _Refused(400, "the Content-Length is no number")
+    size = _BODY_LIMIT + 1 if environ.get("wsgi.input_terminated") else 0
     if announced:
-        size = _content_length(announced)
-    else:
-        size = _BODY_LIMIT + 1 if environ.get("wsgi.input_terminated") else 0
+        size = int(announced) if len(announced) <= _MOST_DIGITS else _BODY_LIMIT + 1
+        _check_size(size)
     body = bytearray()
     try:
         while len(body) < size and (piece := environ["wsgi.input"].read(size - len(body))):
@@ -1280,14 +1265,6 @@ async def _wsgi_body(environ: Mapping[str, Any]) -> bytes:
     if announced and len(body) < size:
         raise _Refused(400, "the body is shorter than its Content-Length")
     return bytes(body)
-
-
-def _content_length(announced: object) -> int:
-    if not (isinstance(announced, str) and announced.isascii() and announced.isdigit()):
-        raise _Refused(400, "the Content-Length is no number")
-    size = int(announced) if len(announced) <= _MOST_DIGITS else _BODY_LIMIT + 1
-    _check_size(size)
-    return size
 
 
 async def _asgi_other(kind: str, receive: _AsgiReceive, send: _AsgiSend) -> None:
