@@ -877,14 +877,11 @@ class SignaturesService:
     def sign(
         self, body: _RawBody, *, hook_id: str | None = None, timestamp: int | None = None
     ) -> dict[str, str]:
-        """The headers with which Posthook would deliver this body, to test a receiver with.
+        """The headers, signed by the first key, with which Posthook would deliver this body.
 
         Args:
             hook_id: the value of ``Posthook-Id``; None: no such header.
             timestamp: when it is signed, in Unix seconds; None: now.
-
-        Returns:
-            The timestamp and the signatures, the legacy one too, by the first of the keys.
 
         Raises:
             ValueError: the service has no key.
@@ -952,15 +949,14 @@ class SignaturesService:
         """An AWS Lambda handler that does what ``wsgi_handler`` says.
 
         It takes the events of API Gateway (REST, and HTTP with payloads 1.0 and 2.0), of Function
-        URLs and of load balancers, and answers in the form of each. Of any other it says so in a
-        TypeError.
+        URLs and of load balancers, and answers in the form of each; others are a TypeError.
         """
         call = _calling(f, in_loop=False)
 
         def handler(event: dict[str, Any], context: object = None) -> dict[str, Any]:
             method, headers = _lambda_request(event)
             reply = _at_once(_respond(self, method, headers, lambda: _lambda_body(event), call))
-            return _lambda_answer(event, *reply)
+            return _lambda_answer(event, reply)
 
         return handler
 
@@ -1314,9 +1310,8 @@ async def _lambda_body(event: Mapping[str, Any]) -> bytes:
         raise _Refused(400, "the event's body is no text, or no base64") from error
 
 
-def _lambda_answer(
-    event: Mapping[str, Any], status: int, headers: dict[str, str], body: str
-) -> dict[str, Any]:
+def _lambda_answer(event: Mapping[str, Any], reply: _Reply) -> dict[str, Any]:
+    status, headers, body = reply
     answer = {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}
     # A load balancer with multi-value headers switched on ignores the other kind.
     if event.get("multiValueHeaders") is not None and "elb" in _dict(event.get("requestContext")):
@@ -3574,14 +3569,14 @@ def nack(
 async def async_ack(
     url: str | None, body: object = None, *, timeout: float = _DEFAULT_TIMEOUT
 ) -> CallbackResult:
-    """``ack`` for asyncio: on a thread of this module's own, cut when it is cancelled."""
+    """``ack`` for asyncio, on a thread of this module's own; it is cut when cancelled."""
     return await _callback_crew().run(functools.partial(ack, url, body, timeout=timeout))
 
 
 async def async_nack(
     url: str | None, body: object = None, *, timeout: float = _DEFAULT_TIMEOUT
 ) -> CallbackResult:
-    """``nack`` for asyncio: on a thread of this module's own, cut when it is cancelled."""
+    """``nack`` for asyncio, on a thread of this module's own; it is cut when cancelled."""
     return await _callback_crew().run(functools.partial(nack, url, body, timeout=timeout))
 
 
