@@ -786,13 +786,13 @@ if TYPE_CHECKING:
     class _HasItems(Protocol):
         def items(self) -> Iterable[tuple[object, object]]: ...
 
-    _DeliveryHeaders = Union[
-        _HasItems, Iterable[Union[tuple[object, object], list[str], list[bytes]]]
-    ]
-    _HandlerFunction = Callable[
-        ["Delivery"], Union["Result", None, Awaitable[Union["Result", None]]]
-    ]
-    _Reply = tuple[int, Mapping[str, str], str]  # status, headers, body
+    _SigningKey = Union[str, list[str], tuple[str, ...], None]
+    _RawBody = Union[bytes, bytearray, memoryview, str]
+    _RawHeaders = Union[_HasItems, Iterable[Union[tuple[object, object], list[str], list[bytes]]]]
+    _Function = Callable[["Delivery"], Union["Result", None, Awaitable[Union["Result", None]]]]
+    _Read = Callable[[], Awaitable[bytes]]  # the request's body; may raise _Refused
+    _Run = Callable[["Delivery"], Awaitable[object]]  # a _Function, to its end
+    _Reply = tuple[int, dict[str, str], str]  # status, headers, body
     _AsgiMessage = MutableMapping[str, Any]
     _AsgiReceive = Callable[[], Awaitable[_AsgiMessage]]
     _AsgiSend = Callable[[_AsgiMessage], Awaitable[None]]
@@ -800,9 +800,7 @@ if TYPE_CHECKING:
     _LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 
-def create_signatures(
-    signing_key: str | list[str] | tuple[str, ...] | None = None,
-) -> SignaturesService:
+def create_signatures(signing_key: _SigningKey = None) -> SignaturesService:
     """A service that verifies deliveries, for a program that does not schedule any.
 
     Args:
@@ -810,11 +808,11 @@ def create_signatures(
             ``POSTHOOK_SIGNING_KEY`` holds, split at commas and white space.
 
     Raises:
-        ValueError: there is no key, or none that is not blank.
+        ValueError: there is no key, or only blank ones.
     """
     service = SignaturesService(_signing_key_or_environment(signing_key))
     if not service._keys:
-        raise ValueError(f"No signing key provided: {_HOW_TO_SET_A_KEY}")
+        raise ValueError(_REFUSALS["no_key"])
     return service
 
 
@@ -823,17 +821,14 @@ class SignaturesService:
 
     A delivery is trusted when one entry of ``Posthook-Signature`` is the HMAC-SHA256 of
     ``<Posthook-Timestamp>.<raw body>`` under one of the keys, and the timestamp is recent.
-    Nothing here keeps state, so one service serves any number of threads and event loops.
+    Without a key none is. One service serves any number of threads and event loops.
 
     Args:
-        signing_key: a key, or a list or tuple of keys any of which may have signed. White space
-            around a key is dropped, a blank key with it. The environment is not asked.
-
-    Raises:
-        TypeError: for a key that is no ``str``.
+        signing_key: a ``str``, or a list or tuple of them, any of which may have signed. White
+            space around a key is dropped, a blank key with it. The environment is not asked.
     """
 
-    def __init__(self, signing_key: str | list[str] | tuple[str, ...] | None = None) -> None:
+    def __init__(self, signing_key: _SigningKey = None) -> None:
         self._keys = () if signing_key is None else _encoded_keys(signing_key)
 
     def __repr__(self) -> str:
@@ -841,18 +836,18 @@ class SignaturesService:
 
     def parse_delivery(
         self,
-        body: bytes | bytearray | memoryview | str,
-        headers: _DeliveryHeaders,
+        body: _RawBody,
+        headers: _RawHeaders,
         *,
-        signing_key: str | list[str] | tuple[str, ...] | None = None,
+        signing_key: _SigningKey = None,
         tolerance: float = 300,
         now: float | None = None,
     ) -> Delivery:
         """Verify a delivery's signature and return the delivery parsed.
 
         Args:
-            body: the request body as received, before anything has parsed it; a ``str`` stands
-                for its UTF-8 bytes.
+            body: the request body as received, before anything has parsed it: bytes of any kind,
+                or a ``str`` that stands for its UTF-8 bytes.
             headers: the request's headers: anything with ``items()``, (name, value) pairs, or a
                 WSGI environ. Names in any case, text or bytes (Latin-1); a value may be a list.
             signing_key: keys to verify with instead of the service's.
@@ -860,64 +855,50 @@ class SignaturesService:
             now: the time in Unix seconds, for tests; None: this clock's.
 
         Raises:
-            SignatureVerificationError: for every delivery that must not be trusted; ``reason``
-                says why.
+            SignatureVerificationError: for all that must not be trusted; ``reason`` says why.
             TypeError: ``body`` or ``headers`` is none of these kinds of object.
         """
         raw = body if type(body) is bytes else _raw_body(body)
         keys = self._keys if signing_key is None else _encoded_keys(signing_key)
         if not keys:
-            raise _untrusted("no_key", f"No signing key: {_HOW_TO_SET_A_KEY}")
+            raise _untrusted("no_key")
         own = _own_headers(headers)
         stamps, signatures = own.get("timestamp"), own.get("signature")
         if not stamps or not signatures:
-            missing = "Signature" if stamps else "Timestamp"
-            raise _untrusted("missing_header", f"Missing Posthook-{missing} header")
+            raise _untrusted("missing_header", "Signature" if stamps else "Timestamp")
         digits = _timestamp(stamps)
         stamp = int(digits)
         age = (int(time.time()) if now is None else now // 1) - stamp
         if not -tolerance <= age <= tolerance:  # put like this, NaN does not pass
-            raise _out_of_time(age)
+            raise _untrusted("in_future", -age) if age < 0 else _untrusted("too_old", age)
         if not _is_signed(keys, digits.encode() + b"." + raw, signatures):
-            raise _untrusted("mismatch", f"Signature verification failed: {_WHY_MISMATCH}")
+            raise _untrusted("mismatch")
         return _delivery(raw, stamp, own)
 
     def sign(
-        self,
-        body: bytes | bytearray | memoryview | str,
-        *,
-        hook_id: str | None = None,
-        timestamp: int | None = None,
+        self, body: _RawBody, *, hook_id: str | None = None, timestamp: int | None = None
     ) -> dict[str, str]:
-        """The headers with which Posthook would deliver this body, to test a receiver with.
+        """The headers, signed by the first key, with which Posthook would deliver this body.
 
         Args:
-            body: the request body, exactly as it will be sent.
             hook_id: the value of ``Posthook-Id``; None: no such header.
             timestamp: when it is signed, in Unix seconds; None: now.
 
-        Returns:
-            ``Posthook-Timestamp``, ``Posthook-Signature`` and the legacy ``X-Ph-Signature``, by
-            the first key, and ``Posthook-Id`` if asked for.
-
         Raises:
             ValueError: the service has no key.
-            TypeError: ``body`` is none of these types.
         """
         if not self._keys:
             raise ValueError("no signing key to sign with: pass one to SignaturesService")
         key, raw = self._keys[0], _raw_body(body)
         stamp = str(int(time.time() if timestamp is None else timestamp))
-        headers = {
+        return {
             "Posthook-Timestamp": stamp,
             "Posthook-Signature": "v1," + _hexmac(key, stamp.encode() + b"." + raw),
             "X-Ph-Signature": _hexmac(key, raw),
+            **({} if hook_id is None else {"Posthook-Id": hook_id}),
         }
-        if hook_id is not None:
-            headers["Posthook-Id"] = hook_id
-        return headers
 
-    def wsgi_handler(self, f: _HandlerFunction) -> WSGIApplication:
+    def wsgi_handler(self, f: _Function) -> WSGIApplication:
         """A WSGI app that verifies each delivery, calls ``f`` with it, and answers Posthook.
 
         ``f(delivery)`` returns ``Result.ack()`` or None (answered 200: done),
@@ -930,68 +911,58 @@ class SignaturesService:
         Raises:
             TypeError: ``f`` cannot be called.
         """
-        call = _blocking(f)
+        from http import HTTPStatus
+
+        call = _calling(f, in_loop=False)
 
         def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
             method = environ.get("REQUEST_METHOD")
-            answer = _at_once(
-                _respond(self, method, environ, functools.partial(_wsgi_body, environ), call)
-            )
-            return _wsgi_answer(answer, start_response)
+            reply = _at_once(_respond(self, method, environ, lambda: _wsgi_body(environ), call))
+            status, headers, body = reply
+            start_response(f"{status} {HTTPStatus(status).phrase}", list(headers.items()))
+            return [body.encode()]
 
         return app
 
-    def asgi_handler(self, f: _HandlerFunction) -> _AsgiApp:
+    def asgi_handler(self, f: _Function) -> _AsgiApp:
         """An ASGI 3 app that does what ``wsgi_handler`` says.
 
         A sync ``f`` runs on a thread of its own, however many do so at once, and never holds up
         the event loop. Lifespan events are answered, a WebSocket is closed.
-
-        Raises:
-            TypeError: ``f`` cannot be called.
         """
-        call = _awaiting(f)
+        call = _calling(f, in_loop=True)
 
         async def app(scope: _AsgiMessage, receive: _AsgiReceive, send: _AsgiSend) -> None:
             if scope["type"] != "http":
                 await _asgi_other(scope["type"], receive, send)
                 return
-            read, headers = functools.partial(_asgi_body, receive), scope.get("headers", ())
-            try:
-                await _asgi_answer(await _respond(self, scope["method"], headers, read, call), send)
-            except (_Disconnected, OSError):  # nobody is left to be answered
-                return
+            method, pairs = scope["method"], scope.get("headers", ())
+            with contextlib.suppress(OSError):  # the client went away: there is nobody to answer
+                reply = await _respond(self, method, pairs, lambda: _asgi_body(receive), call)
+                status, headers, body = reply
+                lowered = [(name.lower().encode(), v.encode()) for name, v in headers.items()]
+                await send({"type": "http.response.start", "status": status, "headers": lowered})
+                await send({"type": "http.response.body", "body": body.encode()})
 
         return app
 
-    def lambda_handler(self, f: _HandlerFunction) -> _LambdaHandler:
+    def lambda_handler(self, f: _Function) -> _LambdaHandler:
         """An AWS Lambda handler that does what ``wsgi_handler`` says.
 
         It takes the events of API Gateway (REST, and HTTP with payloads 1.0 and 2.0), of Function
-        URLs and of load balancers, and answers in the form of each.
-
-        Raises:
-            TypeError: ``f`` cannot be called; raised by the handler, the event is no HTTP request.
+        URLs and of load balancers, and answers in the form of each; others are a TypeError.
         """
-        call = _blocking(f)
+        call = _calling(f, in_loop=False)
 
         def handler(event: dict[str, Any], context: object = None) -> dict[str, Any]:
             method, headers = _lambda_request(event)
-            answer = _at_once(
-                _respond(self, method, headers, functools.partial(_lambda_body, event), call)
-            )
-            return _lambda_answer(answer, event)
+            reply = _at_once(_respond(self, method, headers, lambda: _lambda_body(event), call))
+            return _lambda_answer(event, reply)
 
         return handler
 
 
-_HOW_TO_SET_A_KEY = "pass signing_key, or set POSTHOOK_SIGNING_KEY"
-_WHY_MISMATCH = "another key, or the body is not as it was sent (pass the raw bytes)"
-
-
-def _signing_key_or_environment(
-    signing_key: str | list[str] | tuple[str, ...] | None,
-) -> str | list[str] | tuple[str, ...]:
+def _signing_key_or_environment(signing_key: _SigningKey) -> str | list[str] | tuple[str, ...]:
     """The argument, else the keys in POSTHOOK_SIGNING_KEY; a blank argument stays blank.
 
     A program that looks a key up and finds none must not end up verifying with another one.
@@ -1015,9 +986,22 @@ def _raw_body(body: object) -> bytes:
         return body.encode("utf-8", "surrogatepass")
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body)
-    raise TypeError(
-        f"pass the raw request body, bytes or str as received, not {type(body).__name__}"
-    )
+    raise TypeError(f"pass the raw request body as received, not {type(body).__name__}")
+
+
+_REFUSALS = {  # reason -> message
+    "no_key": "No signing key: pass signing_key, or set POSTHOOK_SIGNING_KEY",
+    "missing_header": "Missing Posthook-{} header",
+    "bad_timestamp": "Invalid Posthook-Timestamp header: no Unix time in seconds",
+    "too_old": "Timestamp too old: signed {} seconds ago",
+    "in_future": "Timestamp lies {} seconds in the future",
+    "mismatch": "Signature verification failed: another key, or the body is not the raw bytes",
+    "bad_payload": "Failed to parse delivery payload: {}",
+}
+
+
+def _untrusted(reason: str, detail: object = None) -> SignatureVerificationError:
+    return SignatureVerificationError(_REFUSALS[reason].format(detail), reason=reason)
 
 
 # How a header may be spelled -> its name. In a WSGI environ it is HTTP_POSTHOOK_ID.
@@ -1028,67 +1012,58 @@ _OWN_HEADERS = {
 }
 
 
-def _own_headers(headers: _DeliveryHeaders) -> dict[str, list[str]]:
-    """The values of the headers that are Posthook's, in one pass; a repeated header has several."""
+def _own_headers(headers: _RawHeaders) -> dict[str, list[str]]:
+    """The values of the headers that are Posthook's; a repeated header has several."""
     own: dict[str, list[str]] = {}
     items = getattr(headers, "items", None)  # not headers[name]: it gives one value of several
     try:
         pairs: Any = headers if items is None else items()
         for name, value in pairs:
-            lowered = name.lower() if type(name) is str else _lowered(name)
+            lowered = name.lower() if type(name) is str else _header_text(name).lower()
             if lowered in _OWN_HEADERS:
                 known = _OWN_HEADERS[lowered]
                 if type(value) is str and known not in own:
                     own[known] = [value]
                 else:
-                    own.setdefault(known, []).extend(_texts(value))
+                    own.setdefault(known, []).extend(_header_texts(value))
     except (TypeError, ValueError) as error:  # cannot be iterated over, or does not give pairs
-        raise TypeError(
-            "pass the request's headers: an object with items(), (name, value) pairs, or a WSGI "
-            f"environ, not {type(headers).__name__}"
-        ) from error
+        kind = type(headers).__name__
+        raise TypeError(f"pass the request's headers, a mapping or pairs, not {kind}") from error
     return own
 
 
-def _lowered(name: object) -> str:
-    if isinstance(name, bytes):
-        return name.decode("latin-1").lower()
-    return name.lower() if isinstance(name, str) else ""
-
-
-def _texts(value: object) -> list[str]:
+def _header_texts(value: object) -> list[str]:
     """The texts in a header's value, which may be a list; what is no text is left out."""
     values = value if isinstance(value, (list, tuple)) else (value,)
-    texts = (v.decode("latin-1") if isinstance(v, bytes) else v for v in values)
-    # Of a subclass, such as an enum, str() would ask __str__.
-    return [str.__str__(text) for text in texts if isinstance(text, str)]
+    return [_header_text(text) for text in values if isinstance(text, (str, bytes))]
 
 
-_STAMP_DIGITS = 18  # Unix seconds have 10; int() of a text without limit takes quadratic time
+def _header_text(text: object) -> str:
+    """A header's name or value; "" for what is no text."""
+    if isinstance(text, bytes):
+        return text.decode("latin-1")
+    return str.__str__(text) if isinstance(text, str) else ""  # str() would ask an enum's __str__
+
+
+_MOST_DIGITS = 18  # of a number in a header; int() of a text without limit takes quadratic time
 
 
 def _timestamp(values: list[str]) -> str:
     """The digits that were signed; a repeated header must say the same again."""
     digits = values[0].strip()
     agreed = len(values) == 1 or all(value.strip() == digits for value in values)
-    if agreed and len(digits) <= _STAMP_DIGITS and digits.isascii() and digits.isdigit():
+    if agreed and len(digits) <= _MOST_DIGITS and digits.isascii() and digits.isdigit():
         return digits
-    raise _untrusted("bad_timestamp", "Invalid Posthook-Timestamp header: no Unix time in seconds")
-
-
-def _out_of_time(age: float) -> SignatureVerificationError:
-    if age < 0:
-        return _untrusted("in_future", f"Timestamp lies {-age} seconds in the future")
-    return _untrusted("too_old", f"Timestamp too old: signed {age} seconds ago")
+    raise _untrusted("bad_timestamp")
 
 
 # An entry stands between white space or commas, and holds a comma itself.
 _v1_signatures = re.compile(r"(?<![^\s,])v1,([0-9a-fA-F]{64})(?![^\s,])", re.ASCII).findall
 
 
-def _is_signed(keys: Iterable[bytes], message: bytes, values: list[str]) -> bool:
+def _is_signed(keys: tuple[bytes, ...], message: bytes, values: list[str]) -> bool:
     """Whether one of the v1 signatures in the header's values is one of the keys' of message."""
-    import hmac
+    import hmac  # not above: it loads OpenSSL, which a client that only schedules may not need
 
     offered = _v1_signatures(" ".join(values))
     for key in keys:
@@ -1100,12 +1075,12 @@ def _is_signed(keys: Iterable[bytes], message: bytes, values: list[str]) -> bool
 
 
 def _hexmac(key: bytes, message: bytes) -> str:
-    import hmac  # here and above: it loads OpenSSL, which a client that only schedules may not need
+    import hmac
 
     return hmac.digest(key, message, "sha256").hex()
 
 
-def _delivery(body: bytes, stamp: int, own: Mapping[str, list[str]]) -> Delivery:
+def _delivery(body: bytes, stamp: int, own: dict[str, list[str]]) -> Delivery:
     """The delivery in a body whose signature holds."""
     get = _payload(body).get
     ack_url, nack_url = _callback_urls(own) if "ack-url" in own else (None, None)
@@ -1125,12 +1100,12 @@ def _delivery(body: bytes, stamp: int, own: Mapping[str, list[str]]) -> Delivery
     )
 
 
-def _callback_urls(own: Mapping[str, list[str]]) -> tuple[str | None, str | None]:
+def _callback_urls(own: dict[str, list[str]]) -> tuple[str | None, str | None]:
     urls = _first(own, "ack-url"), _first(own, "nack-url")
     return urls if all(urls) else (None, None)
 
 
-def _first(own: Mapping[str, list[str]], name: str) -> str:
+def _first(own: dict[str, list[str]], name: str) -> str:
     values = own.get(name)
     return values[0].strip() if values else ""
 
@@ -1143,17 +1118,10 @@ def _payload(body: bytes) -> dict[str, Any]:
         text = body.decode().strip(" \t\r\n")
         payload, end = _read_json(text)
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a huge number; too deep
-        raise _untrusted("bad_payload", _BAD_PAYLOAD + str(error)) from error
+        raise _untrusted("bad_payload", error) from error
     if type(payload) is not dict or end != len(text):
-        raise _untrusted("bad_payload", _BAD_PAYLOAD + "no JSON object alone")
+        raise _untrusted("bad_payload", "no JSON object alone")
     return payload
-
-
-_BAD_PAYLOAD = "Failed to parse delivery payload: "
-
-
-def _untrusted(reason: str, message: str) -> SignatureVerificationError:
-    return SignatureVerificationError(message, reason=reason)
 
 
 # The handlers: one core between three faces. It is a coroutine for the sake of ASGI. What the other
@@ -1164,41 +1132,31 @@ _NACK_CHARACTERS = 1_000  # of a nack's reason, in the answer and in the log
 
 
 class _Refused(Exception):
-    """A request that is answered without a look at its signature."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.answer = _error_answer(status, why)
-
-
-class _Disconnected(Exception):
-    """The client went away in the middle of its request."""
+    """A request that is answered with this status and text, without a look at its signature."""
 
 
 async def _respond(
-    signatures: SignaturesService,
-    method: object,
-    headers: _DeliveryHeaders,
-    read: Callable[[], Awaitable[bytes]],
-    call: Callable[[Delivery], Awaitable[object]],
+    service: SignaturesService, method: object, headers: _RawHeaders, read: _Read, call: _Run
 ) -> _Reply:
-    """The core: what came in, verified, handed to the function; what that said, as an answer.
-
-    ``read`` gives the body or raises _Refused; ``call`` runs the handler function to its end.
-    """
+    """The core: what came in, verified, handed to the function; what that said, as an answer."""
+    if method != "POST":
+        return _reply(405, {"error": "deliveries are sent by POST"}, {"Allow": "POST"})
     try:
-        if method != "POST":
-            raise _Refused(405, "deliveries are sent by POST")
-        delivery = signatures.parse_delivery(await read(), headers)
+        body = await read()
+        _check_size(len(body))
+        delivery = service.parse_delivery(body, headers)
     except _Refused as refused:
-        return refused.answer
+        status, why = refused.args
+        return _reply(status, {"error": why})
     except SignatureVerificationError as error:
-        return _untrusted_answer(error)
+        lacking = error.reason == "no_key"
+        (_log().error if lacking else _log().info)("a delivery was refused: %s", error)
+        return _reply(500 if lacking else 401, {"error": error.message})
     try:
-        return _result_answer(await call(delivery), delivery)
+        return _result_reply(await call(delivery), delivery)
     except (Exception, SystemExit) as error:  # SystemExit: of some library, for one request
         _log().error("the handler of hook %.100r failed", delivery.hook_id, exc_info=error)
-        return _error_answer(500, "the handler failed")
+        return _reply(500, {"error": "the handler failed"})
 
 
 def _check_size(size: int) -> None:
@@ -1206,15 +1164,7 @@ def _check_size(size: int) -> None:
         raise _Refused(413, f"a delivery has at most {_BODY_LIMIT} bytes")
 
 
-def _untrusted_answer(error: SignatureVerificationError) -> _Reply:
-    if error.reason == "no_key":
-        _log().error("a delivery could not be verified: %s", error)
-        return _error_answer(500, "the receiver has no signing key")
-    _log().info("a delivery was refused: %s", error)
-    return _error_answer(401, error.message)
-
-
-def _result_answer(result: object, delivery: Delivery) -> _Reply:
+def _result_reply(result: object, delivery: Delivery) -> _Reply:
     """The answer for what the function returned; raises for what it may not return."""
     if result is None:
         result = Result.ack()
@@ -1224,22 +1174,20 @@ def _result_answer(result: object, delivery: Delivery) -> _Reply:
         why = "nack" if result.error is None else str(result.error) or repr(result.error)
         why = why[:_NACK_CHARACTERS]
         _log().info("nack for hook %.100r: %r", delivery.hook_id, why)
-        return _error_answer(500, why)
-    status, headers = {"ack": 200, "accept": 202}[result.kind], dict(_JSON)
-    if status == 202 and result.timeout is not None:  # rounded up: no less than what was asked for
+        return _reply(500, {"error": why})
+    headers = {}
+    if result.timeout is not None:  # rounded up: no less than what was asked for
         headers["Posthook-Async-Timeout"] = str(int(-(-result.timeout // 1)))
-    return status, headers, '{"ok": true}'
+    return _reply({"ack": 200, "accept": 202}[result.kind], {"ok": True}, headers)
 
 
-_JSON = {"Content-Type": "application/json"}
+def _reply(status: int, content: object, headers: Mapping[str, str] | None = None) -> _Reply:
+    body = json.dumps(content)  # ASCII
+    entity = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    return status, {**entity, **(headers or {})}, body
 
 
-def _error_answer(status: int, why: str) -> _Reply:
-    headers = {**_JSON, "Allow": "POST"} if status == 405 else _JSON
-    return status, headers, json.dumps({"error": why})
-
-
-def _at_once(coroutine: Coroutine[Any, Any, _Reply]) -> _Reply:
+def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never waits for anything to its end."""
     try:
         while True:
@@ -1248,15 +1196,18 @@ def _at_once(coroutine: Coroutine[Any, Any, _Reply]) -> _Reply:
         return end.value  # type: ignore[no-any-return]
 
 
-# How a face without and one with an event loop calls a handler function, sync or async.
-
-
-def _blocking(f: _HandlerFunction) -> Callable[[Delivery], Awaitable[object]]:
-    _refuse_uncallable(f)
+def _calling(f: _Function, *, in_loop: bool) -> _Run:
+    """How a face with or without an event loop calls a handler function, sync or async."""
+    if not callable(f):
+        raise TypeError(f"pass a function that takes a Delivery, not {type(f).__name__}")
+    is_async = any(map(inspect.iscoroutinefunction, (f, type(f).__call__)))
 
     async def call(delivery: Delivery) -> object:
-        result: Any = f(delivery)
-        return _completed(result) if hasattr(result, "__await__") else result
+        threaded = in_loop and not is_async
+        result: Any = await _on_thread(f, delivery) if threaded else f(delivery)
+        if not hasattr(result, "__await__"):
+            return result
+        return await result if in_loop else _completed(result)
 
     return call
 
@@ -1264,6 +1215,7 @@ def _blocking(f: _HandlerFunction) -> Callable[[Delivery], Awaitable[object]]:
 def _completed(awaitable: Awaitable[object]) -> object:
     """What an awaitable comes to, in an event loop of its own, closed again: there is no other."""
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
     async def main() -> object:
         return await awaitable
@@ -1271,112 +1223,45 @@ def _completed(awaitable: Awaitable[object]) -> object:
     try:
         if asyncio._get_running_loop() is None:
             return asyncio.run(main())
-        from concurrent.futures import ThreadPoolExecutor
-
         with ThreadPoolExecutor(1) as pool:  # we are called by an async test, or in a notebook
             return pool.submit(asyncio.run, main()).result()
     except asyncio.CancelledError as error:  # a BaseException: who calls us would not catch it
         raise RuntimeError("the handler's coroutine was cancelled") from error
 
 
-def _awaiting(f: _HandlerFunction) -> Callable[[Delivery], Awaitable[object]]:
-    _refuse_uncallable(f)
-    if inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(type(f).__call__):
-        return f  # type: ignore[return-value]
-
-    async def call(delivery: Delivery) -> object:
-        result = await _on_thread(f, delivery)
-        return await result if hasattr(result, "__await__") else result
-
-    return call
-
-
-def _refuse_uncallable(f: object) -> None:
-    if not callable(f):
-        raise TypeError(f"pass a function that takes a Delivery, not {type(f).__name__}")
-
-
-async def _on_thread(f: _HandlerFunction, delivery: Delivery) -> Any:
-    """Call ``f`` on a thread of its own, which ends with it.
-
-    Not on asyncio's: they are few, the program has other work for them, and they stay.
-    """
+async def _on_thread(f: _Function, delivery: Delivery) -> object:
+    """Call ``f`` on a thread of its own, which ends with it: asyncio's are few, and stay."""
     import asyncio
     import contextvars
+    from concurrent.futures import ThreadPoolExecutor
 
-    loop, ended, context = asyncio.get_running_loop(), asyncio.Event(), contextvars.copy_context()
-    result: object = None
-    failure: BaseException | None = None
+    async def called() -> object:  # turns a StopIteration, for which a future would wait for ever
+        return f(delivery)
 
-    def work() -> None:
-        nonlocal result, failure
-        try:
-            result = context.run(f, delivery)
-        except BaseException as error:
-            failure = error
-        with contextlib.suppress(RuntimeError):  # cancelled, and the loop closed: nobody waits
-            loop.call_soon_threadsafe(ended.set)
-
-    thread = threading.Thread(target=work, name="posthook-handler", daemon=True)
-    thread.start()
-    await ended.wait()
-    while thread.is_alive():  # it has only to end; yet among busy threads join() could take long
-        await asyncio.sleep(0)
-    if failure is not None:
-        raise failure
-    return result
-
-
-# WSGI
+    pool = ThreadPoolExecutor(1, "posthook-handler")
+    done = pool.submit(contextvars.copy_context().run, lambda: _at_once(called()))
+    pool.shutdown(wait=False)
+    return await asyncio.wrap_future(done)
 
 
 async def _wsgi_body(environ: Mapping[str, Any]) -> bytes:
     """The request's body. Never a read too many: it would wait for a byte that does not come."""
-    announced = environ.get("CONTENT_LENGTH")
-    if not announced and not environ.get("wsgi.input_terminated"):
-        return b""
-    length = _content_length(announced) if announced else _BODY_LIMIT + 1
-    body = _read(environ["wsgi.input"], length)
-    if announced and len(body) < length:
-        raise _Refused(400, "the body is shorter than its Content-Length")
-    _check_size(len(body))
-    return body
-
-
-def _content_length(announced: object) -> int:
-    if not (isinstance(announced, str) and announced.isascii() and announced.isdigit()):
+    announced = str(environ.get("CONTENT_LENGTH") or "")
+    if not re.fullmatch("[0-9]*", announced):
         raise _Refused(400, "the Content-Length is no number")
-    # int() refuses thousands of digits, or takes its time for them.
-    length = int(announced) if len(announced) < 20 else _BODY_LIMIT + 1
-    _check_size(length)
-    return length
-
-
-def _read(stream: Any, size: int) -> bytes:
-    """Up to ``size`` bytes; less where the stream ends before. A short read is none."""
-    pieces = []
-    while size:
-        try:
-            piece = stream.read(min(size, 65_536))
-        except Exception as error:  # each server has its own for a client that went away
-            raise _Refused(400, "the body could not be read") from error
-        if not piece:
-            break
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
-
-
-def _wsgi_answer(answer: _Reply, start_response: StartResponse) -> list[bytes]:
-    from http import HTTPStatus
-
-    status, headers, body = answer
-    length = ("Content-Length", str(len(body)))
-    start_response(f"{status} {HTTPStatus(status).phrase}", [*headers.items(), length])
-    return [body.encode()]
-
-
-# ASGI
+    size = _BODY_LIMIT + 1 if environ.get("wsgi.input_terminated") else 0
+    if announced:
+        size = int(announced) if len(announced) <= _MOST_DIGITS else _BODY_LIMIT + 1
+        _check_size(size)
+    body = bytearray()
+    try:
+        while len(body) < size and (piece := environ["wsgi.input"].read(size - len(body))):
+            body += piece  # a short read is not the end
+    except Exception as error:  # each server has its own for a client that went away
+        raise _Refused(400, "the body could not be read") from error
+    if announced and len(body) < size:
+        raise _Refused(400, "the body is shorter than its Content-Length")
+    return bytes(body)
 
 
 async def _asgi_other(kind: str, receive: _AsgiReceive, send: _AsgiSend) -> None:
@@ -1392,27 +1277,14 @@ async def _asgi_other(kind: str, receive: _AsgiReceive, send: _AsgiSend) -> None
 
 
 async def _asgi_body(receive: _AsgiReceive) -> bytes:
-    pieces, size, more = [], 0, True
-    while more:
+    body, more = bytearray(), True
+    while more and len(body) <= _BODY_LIMIT:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Disconnected
-        pieces.append(message.get("body") or b"")
-        size += len(pieces[-1])
-        _check_size(size)
+            raise ConnectionError("the client went away")
+        body += message.get("body") or b""
         more = message.get("more_body", False)
-    return b"".join(pieces)
-
-
-async def _asgi_answer(answer: _Reply, send: _AsgiSend) -> None:
-    status, headers, body = answer
-    pairs = [*headers.items(), ("Content-Length", str(len(body)))]
-    lowered = [(name.lower().encode(), value.encode()) for name, value in pairs]
-    await send({"type": "http.response.start", "status": status, "headers": lowered})
-    await send({"type": "http.response.body", "body": body.encode()})
-
-
-# AWS Lambda
+    return bytes(body)
 
 
 def _lambda_request(event: object) -> tuple[str, dict[str, Any]]:
@@ -1421,10 +1293,7 @@ def _lambda_request(event: object) -> tuple[str, dict[str, Any]]:
     http = _dict(_dict(fields.get("requestContext")).get("http"))
     method = http.get("method") or fields.get("httpMethod")
     if not isinstance(method, str):
-        raise TypeError(
-            "the event is no HTTP request: invoke this function through API Gateway, "
-            "a Function URL or a load balancer"
-        )
+        raise TypeError("no HTTP request: is it from API Gateway, a Function URL or a balancer?")
     return method, _dict(fields.get("multiValueHeaders")) or _dict(fields.get("headers"))
 
 
@@ -1437,23 +1306,19 @@ async def _lambda_body(event: Mapping[str, Any]) -> bytes:
 
     try:
         body: bytes = (event.get("body") or "").encode()
-        if event.get("isBase64Encoded"):
-            body = b64decode(body, validate=True)
+        return b64decode(body, validate=True) if event.get("isBase64Encoded") else body
     except (AttributeError, ValueError) as error:
         raise _Refused(400, "the event's body is no text, or no base64") from error
-    _check_size(len(body))
-    return body
 
 
-def _lambda_answer(answer: _Reply, event: Mapping[str, Any]) -> dict[str, Any]:
-    status, headers, body = answer
-    several = event.get("multiValueHeaders") is not None
-    if several and "elb" in _dict(event.get("requestContext")):
-        # A load balancer with multi-value headers switched on ignores the other kind.
-        headed: dict[str, Any] = {"multiValueHeaders": {n: [v] for n, v in headers.items()}}
-    else:
-        headed = {"headers": dict(headers)}
-    return {"statusCode": status, **headed, "body": body, "isBase64Encoded": False}
+def _lambda_answer(event: Mapping[str, Any], reply: _Reply) -> dict[str, Any]:
+    status, headers, body = reply
+    answer = {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}
+    # A load balancer with multi-value headers switched on ignores the other kind.
+    if event.get("multiValueHeaders") is not None and "elb" in _dict(event.get("requestContext")):
+        del answer["headers"]
+        answer["multiValueHeaders"] = {name: [value] for name, value in headers.items()}
+    return answer
 
 
 # ==================================================================================================
@@ -3726,8 +3591,7 @@ def ack(
 ) -> CallbackResult:
     """Report that an async hook is done: it becomes ``completed``.
 
-    Repeating it does no harm, so a connection that is lost, or a 5xx answer, is tried again within
-    ``timeout``.
+    Repeating it does no harm, so a lost connection or a 5xx is tried again within ``timeout``.
 
     Args:
         url: ``delivery.ack_url``.
@@ -3741,31 +3605,28 @@ def ack(
     Raises:
         CallbackError: for every other answer: a bad token (401), one expired (410), a server fault.
         PosthookConnectionError: if there was no answer; PosthookTimeoutError at the deadline.
-        ValueError, TypeError: for no URL, for one that is no http(s) URL, for a body that JSON
-            cannot hold. Nothing is sent.
+        ValueError, TypeError: no http(s) URL, or a body that JSON cannot hold; nothing is sent.
     """
-    return _call_back("ack", "completed", url, body, timeout)
+    return _call_back("ack", url, body, timeout)
 
 
 def nack(
     url: str | None, body: object = None, *, timeout: float = _DEFAULT_TIMEOUT
 ) -> CallbackResult:
-    """Report that an async hook failed: its retry policy decides what follows.
+    """Report that an async hook failed, as ``ack`` does: its retry policy decides what follows.
 
     Args:
         url: ``delivery.nack_url``.
         body: why, anything that JSON can hold; the service keeps up to 8 KB. None sends no body.
         timeout: seconds for all of it.
-
-    Returns, Raises: as ``ack``.
     """
-    return _call_back("nack", "nacked", url, body, timeout)
+    return _call_back("nack", url, body, timeout)
 
 
 async def async_ack(
     url: str | None, body: object = None, *, timeout: float = _DEFAULT_TIMEOUT
 ) -> CallbackResult:
-    """``ack`` for asyncio: on a thread of this module's own, cut when it is cancelled."""
+    """``ack`` for asyncio, on a thread of this module's own; it is cut when cancelled."""
     function = functools.partial(ack, url, body, timeout=timeout)
     return await _callback_crew().run(function, _checked_timeout(timeout))
 
@@ -3773,12 +3634,13 @@ async def async_ack(
 async def async_nack(
     url: str | None, body: object = None, *, timeout: float = _DEFAULT_TIMEOUT
 ) -> CallbackResult:
-    """``nack`` for asyncio: on a thread of this module's own, cut when it is cancelled."""
+    """``nack`` for asyncio, on a thread of this module's own; it is cut when cancelled."""
     function = functools.partial(nack, url, body, timeout=timeout)
     return await _callback_crew().run(function, _checked_timeout(timeout))
 
 
 _CALLBACK_RETRIES = 2
+_CALLBACK_STATUSES = {"ack": "completed", "nack": "nacked"}  # where it has been applied
 
 
 @functools.cache
@@ -3791,64 +3653,51 @@ def _callback_sender() -> _Send:
     return _KeepAliveHandler().send
 
 
-def _call_back(
-    action: str, wanted: str, url: str | None, body: object, timeout: float
-) -> CallbackResult:
+def _call_back(action: str, url: str | None, body: object, timeout: float) -> CallbackResult:
     if not url:
         raise ValueError(f"no {action} URL: are async hooks switched on for this project?")
-    call = _Call(
-        "POST", _checked_url(url, "url"), None if body is None else _json_body(body, "body")
-    )
+    encoded = None if body is None else _json_body(body, "body")
+    call = _Call("POST", _checked_url(url, "url"), encoded)
     call.label = f"({action} callback)"  # the URL holds a token
     call.headers = _headers(call.body)
     deadline = _begun() + _checked_timeout(timeout)
     answer = _drive(_attempts(call, deadline, _CALLBACK_RETRIES), call, _callback_sender())
-    return _read_callback(action, wanted, call.url, answer)
+    return _read_callback(action, call.url, answer)
 
 
-def _read_callback(action: str, wanted: str, url: str, answer: _Answer) -> CallbackResult:
+def _read_callback(action: str, url: str, answer: _Answer) -> CallbackResult:
     if answer.status in (404, 409):
         return CallbackResult(False, "not_found" if answer.status == 404 else "conflict")
     if 200 <= answer.status <= 299:
-        envelope = _json(answer)
-        data = envelope.get("data") if type(envelope) is dict else None
-        status = _text(data.get("status")) if type(data) is dict else ""
-        if status not in _CALLBACK_STATUSES:
-            status = _without_echo(status, url) or "unknown"
-        return CallbackResult(status == wanted, status)
-    text = _without_echo(answer.body[:_MOST_ECHO].decode(errors="replace"), url)
-    error = CallbackError(
-        f"{action} failed: {answer.status}" + (f": {text[:200]}" if text else ""), answer.status
-    )
-    error.body = text
-    error.retry_after = _retry_after(answer)
+        status = _text(_dict(_dict(_json(answer)).get("data")).get("status"))
+        if status not in (*_CALLBACK_STATUSES.values(), "failed"):
+            status = _without_echo(status.encode(errors="replace"), url) or "unknown"
+        return CallbackResult(status == _CALLBACK_STATUSES[action], status)
+    text = _without_echo(answer.body, url)
+    message = f"{action} failed: {answer.status}" + (f": {text[:200]}" if text else "")
+    error = CallbackError(message, answer.status)
+    error.body, error.retry_after = text, _retry_after(answer)
     raise error
 
 
-_CALLBACK_STATUSES = ("completed", "nacked", "failed")
-_MOST_ECHO = 1_000  # characters of an answer that are looked at
-_SHORTEST_ECHO = 4  # characters; shorter pieces of a token tell nothing, and words may hold them
-_FIXED_WORDS = r"\b(v1|hooks?|async|callbacks?|ack|nack|tokens?|posthook)\b"
+_MOST_ECHO = 1_000  # bytes of an answer that are looked at
+_SHORTEST_ECHO = 4  # bytes; shorter pieces of a token tell nothing, and words may hold them
+_FIXED_WORDS = rb"\b(v1|hooks?|async|callbacks?|ack|nack|tokens?|posthook)\b"
 
 
-def _without_echo(text: str, url: str) -> str:
+def _without_echo(text: bytes, url: str) -> str:
     """``text`` without what it repeats of the URL's path and query, in any spelling of them."""
-    from urllib.parse import unquote, urlsplit
+    from urllib.parse import unquote_to_bytes, urlsplit
 
-    parts = urlsplit(url.lower())
-    secret = f"{parts.path}?{parts.query}#{parts.fragment}"
-    secret = re.sub(_FIXED_WORDS, " ", f"{secret} {unquote(secret)}")
-    size = _SHORTEST_ECHO
-    pieces = {secret[start : start + size] for start in range(len(secret) - size + 1)}
-    text = text[:_MOST_ECHO]
-    small = text.lower()
-    if len(small) != len(text):  # a few letters are longer in lower case
-        text = small
-    shown = list(text)
-    for start in range(len(text) - size + 1):
-        if small[start : start + size] in pieces:
-            shown[start : start + size] = "\0" * size
-    return re.sub("\0+", "...", "".join(shown)).strip()
+    secret = urlsplit(url)._replace(scheme="", netloc="").geturl().encode()
+    secret = re.sub(_FIXED_WORDS, b" ", (secret + b" " + unquote_to_bytes(secret)).lower())
+    size, shown = _SHORTEST_ECHO, bytearray(text[:_MOST_ECHO])
+    pieces = {secret[at : at + size] for at in range(len(secret) - size + 1)}
+    small = bytes(shown.lower())
+    for at in range(len(small) - size + 1):
+        if small[at : at + size] in pieces:
+            shown[at : at + size] = bytes(size)
+    return re.sub("\0+", "...", shown.decode(errors="replace")).strip()
 
 
 # ==================================================================================================

@@ -2408,6 +2408,13 @@ def test_a_handler_that_raises_is_logged_and_answered_500(face, kind, failure, c
 
 
 @every_face
+def test_a_stop_iteration_in_a_handler_holds_up_nothing(face, caplog):
+    f = Called(failure=StopIteration())  # of next(), say; no future can hold it
+    assert face(service, f, BODY, service.sign(BODY))[0] == 500
+    assert [r.levelname for r in caplog.records if r.name == "posthook"] == ["ERROR"]
+
+
+@every_face
 @pytest.mark.parametrize(
     "result",
     [True, 200, {"ok": True}, "ack", (200, ""), posthook.Result("other")],
@@ -2633,7 +2640,10 @@ def test_forty_sync_handlers_run_at_once_and_leave_no_thread():
         return await asyncio.gather(*[by_scope(app, [{"body": BODY}], pairs) for _ in range(40)])
 
     assert [status for status, _, _ in asyncio.run(main())] == [200] * 40
-    assert "posthook-handler" not in [thread.name for thread in threading.enumerate()]
+    left = [t for t in threading.enumerate() if t.name.startswith("posthook-handler")]
+    for thread in left:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in left)
 
 
 def test_a_sync_handler_does_not_hold_up_the_loop_and_sees_the_context():
