@@ -82,55 +82,17 @@ if TYPE_CHECKING:
 
 __version__ = "1.0.0"
 
-__all__ = [
-    # clients
-    "Posthook",
-    "AsyncPosthook",
-    "build_opener",
-    # models
-    "Hook",
-    "HookRetryOverride",
-    "HookSequenceData",
-    "QuotaInfo",
-    "BulkActionResult",
-    "CallbackResult",
-    "Delivery",
-    "Page",
-    "Result",
-    # callbacks
-    "ack",
-    "nack",
-    "async_ack",
-    "async_nack",
-    # receiving
-    "SignaturesService",
-    "create_signatures",
-    # constants
-    "STATUS_PENDING",
-    "STATUS_RETRY",
-    "STATUS_COMPLETED",
-    "STATUS_FAILED",
-    "SORT_BY_POST_AT",
-    "SORT_BY_CREATED_AT",
-    "SORT_ORDER_ASC",
-    "SORT_ORDER_DESC",
-    "STRATEGY_FIXED",
-    "STRATEGY_EXPONENTIAL",
-    # errors
-    "PosthookError",
-    "BadRequestError",
-    "AuthenticationError",
-    "ForbiddenError",
-    "NotFoundError",
-    "PayloadTooLargeError",
-    "RateLimitError",
-    "InternalServerError",
-    "PosthookConnectionError",
-    "PosthookTimeoutError",
-    "CallbackError",
-    "SignatureVerificationError",
-    "__version__",
-]
+__all__ = ["__version__", "Posthook", "AsyncPosthook", "build_opener"]
+__all__ += ["Hook", "HookRetryOverride", "HookSequenceData", "Page", "Delivery", "Result"]
+__all__ += ["QuotaInfo", "BulkActionResult", "CallbackResult"]
+__all__ += ["ack", "nack", "async_ack", "async_nack", "SignaturesService", "create_signatures"]
+__all__ += ["STATUS_PENDING", "STATUS_RETRY", "STATUS_COMPLETED", "STATUS_FAILED"]
+__all__ += ["SORT_BY_POST_AT", "SORT_BY_CREATED_AT", "SORT_ORDER_ASC", "SORT_ORDER_DESC"]
+__all__ += ["STRATEGY_FIXED", "STRATEGY_EXPONENTIAL"]
+__all__ += ["PosthookError", "BadRequestError", "AuthenticationError", "ForbiddenError"]
+__all__ += ["NotFoundError", "PayloadTooLargeError", "RateLimitError", "InternalServerError"]
+__all__ += ["PosthookConnectionError", "PosthookTimeoutError", "CallbackError"]
+__all__ += ["SignatureVerificationError"]
 
 STATUS_PENDING = "pending"  # waiting, or being delivered
 STATUS_RETRY = "retry"  # an attempt failed, another one follows
@@ -149,11 +111,8 @@ _UTC = timezone.utc
 
 
 def _log() -> logging.Logger:
-    """The logger ``posthook``; by this name also where the file is vendored under another.
-
-    `logging` is imported by who has something to say: it is a sixth of what this file would import.
-    """
-    import logging
+    """The logger ``posthook``; by this name also where the file is vendored under another."""
+    import logging  # late: it is a sixth of what this file would import
 
     return logging.getLogger("posthook")
 
@@ -177,14 +136,10 @@ class _Headers(dict[str, str]):
     """A dict of response headers whose look-ups ignore case, as header names do."""
 
     def __missing__(self, name: str) -> str:
-        wanted = name.lower()
         for key, value in self.items():
-            if key.lower() == wanted:
+            if key.lower() == name.lower():
                 return value
         raise KeyError(name)
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self.get(name) is not None
 
     def get(self, name: str, default: Any = None) -> Any:  # dict.get does not ask __missing__
         try:
@@ -192,12 +147,15 @@ class _Headers(dict[str, str]):
         except KeyError:
             return default
 
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
 
 class PosthookError(Exception):
     """Base of every error that this module raises, wrong arguments aside.
 
     Attributes:
-        message: what happened; the same as ``str(error)``. For an HTTP error, the server's text.
+        message: what happened, also ``str(error)``; for an HTTP error, the server's text.
         status_code: the HTTP status, or None where there was no answer.
         code: a word for programs, such as ``"not_found"``; made from the status.
         headers: the answer's headers, looked up in any case, or None.
@@ -205,8 +163,12 @@ class PosthookError(Exception):
         retry_after: seconds that the server asked to wait (``Retry-After``), or None.
     """
 
-    _status: int | None = None
-    _code = ""
+    message: str
+    status_code: int | None = None
+    code: str = ""
+    headers: Mapping[str, str] | None = None
+    body: str | None = None
+    retry_after: float | None = None
 
     def __init__(
         self,
@@ -216,13 +178,11 @@ class PosthookError(Exception):
         code: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self.message: str = str(message) or type(self).__name__
+        self.message = str(message) or type(self).__name__
         super().__init__(self.message)
-        self.status_code: int | None = self._status if status_code is None else status_code
-        self.code: str = code or self._code
-        self.headers: Mapping[str, str] | None = None if headers is None else _Headers(headers)
-        self.body: str | None = None
-        self.retry_after: float | None = None
+        self.status_code = self.status_code if status_code is None else status_code
+        self.code = code or self.code
+        self.headers = None if headers is None else _Headers(headers)
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -239,31 +199,31 @@ class _StatusError(PosthookError):
 class BadRequestError(_StatusError):
     """HTTP 400: a field is missing or wrong; the message says which."""
 
-    _status, _code = 400, "bad_request"
+    status_code, code = 400, "bad_request"
 
 
 class AuthenticationError(_StatusError):
     """HTTP 401: the API key is wrong or revoked; also raised when there is no key at all."""
 
-    _status, _code = 401, "authentication_error"
+    status_code, code = 401, "authentication_error"
 
 
 class ForbiddenError(_StatusError):
     """HTTP 403: the project's plan does not allow this call."""
 
-    _status, _code = 403, "forbidden"
+    status_code, code = 403, "forbidden"
 
 
 class NotFoundError(_StatusError):
     """HTTP 404: no such hook in the API key's project."""
 
-    _status, _code = 404, "not_found"
+    status_code, code = 404, "not_found"
 
 
 class PayloadTooLargeError(_StatusError):
     """HTTP 413: ``data`` is larger than the service takes (64 KB)."""
 
-    _status, _code = 413, "payload_too_large"
+    status_code, code = 413, "payload_too_large"
 
 
 class RateLimitError(_StatusError):
@@ -273,17 +233,14 @@ class RateLimitError(_StatusError):
         quota: the quota as the answer's headers tell it, or None.
     """
 
-    _status, _code = 429, "rate_limit_exceeded"
-
-    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message, headers)
-        self.quota: QuotaInfo | None = None
+    status_code, code = 429, "rate_limit_exceeded"
+    quota: QuotaInfo | None = None
 
 
 class InternalServerError(PosthookError):
     """HTTP 5xx: the service failed; ``status_code`` tells how."""
 
-    _code = "internal_error"
+    code = "internal_error"
 
     def __init__(
         self, message: str, status_code: int = 500, headers: Mapping[str, str] | None = None
@@ -300,7 +257,7 @@ class PosthookConnectionError(PosthookError):
             with ``list(created_at_after=...)`` before scheduling again.
     """
 
-    _code = "connection_error"
+    code = "connection_error"
     _is_final = False  # whether a repetition cannot mend it
 
     def __init__(self, message: str, *, maybe_sent: bool = True) -> None:
@@ -315,7 +272,7 @@ class PosthookTimeoutError(PosthookConnectionError, TimeoutError):
 class CallbackError(PosthookError):
     """An ``ack`` or ``nack`` was refused: bad token (401), one expired (410), a server fault."""
 
-    _code = "callback_error"
+    code = "callback_error"
 
     def __init__(self, message: str, status_code: int | None = None) -> None:
         super().__init__(message, status_code=status_code)
@@ -329,26 +286,17 @@ class SignatureVerificationError(PosthookError):
             ``mismatch`` or ``bad_payload``.
     """
 
-    _code = "signature_verification_error"
+    code = "signature_verification_error"
 
     def __init__(self, message: str, *, reason: str = "mismatch") -> None:
         super().__init__(message)
         self.reason: str = reason
 
 
-_STATUS_ERRORS: dict[int, type[_StatusError]] = {
-    400: BadRequestError,
-    401: AuthenticationError,
-    403: ForbiddenError,
-    404: NotFoundError,
-    413: PayloadTooLargeError,
-    429: RateLimitError,
-}
+_STATUS_ERRORS = {cls.status_code: cls for cls in _StatusError.__subclasses__()}
 
 
-def _status_error(
-    status: int, message: str, headers: Mapping[str, str] | None = None
-) -> PosthookError:
+def _status_error(status: int, message: str, headers: Mapping[str, str]) -> PosthookError:
     """The error for an HTTP status that is not 2xx."""
     if status in _STATUS_ERRORS:
         return _STATUS_ERRORS[status](message, headers)
@@ -364,10 +312,9 @@ def _status_error(
 #    takes its default, a field that is not known stays in ``Hook.raw``. Nothing here raises for it.
 # ==================================================================================================
 
-# Stands for a time that is absent or unreadable. datetime.min in UTC, yet not made from it: where
-# several subinterpreters live, 3.9 confuses it with timedelta.min.
+# Stands for a time that is absent or unreadable. It is datetime.min in UTC, yet not made from it:
+# where several subinterpreters live, 3.9 confuses that with timedelta.min.
 _NO_TIME = datetime(1, 1, 1, tzinfo=_UTC)
-
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 100  # characters; a datetime is shown whole
@@ -376,8 +323,8 @@ _repr.maxstring = _repr.maxother = 100  # characters; a datetime is shown whole
 class _Model:
     """Base of the dataclasses.
 
-    It compares them by value, and has a repr that stays short whatever a server put into a field.
-    ``dataclass`` would generate both for each class, which takes a tenth of the import's time.
+    They compare by value, and their repr stays short whatever a server put into a field.
+    ``dataclass`` would generate both for each class: a tenth of the import's time.
     """
 
     def _values(self) -> tuple[object, ...]:
@@ -446,29 +393,26 @@ class HookRetryOverride(_Value):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> HookRetryOverride:
         """Read the API's object; what is missing or of a wrong type becomes 0, "" or None."""
-        most = data.get("maxDelaySecs")
         return cls(
             min_retries=_whole(data.get("minRetries")),
             delay_secs=_whole(data.get("delaySecs")),
             strategy=_text(data.get("strategy")),
-            backoff_factor=_number(data.get("backoffFactor"), None),
-            max_delay_secs=most if type(most) is int else None,
+            backoff_factor=_number(data.get("backoffFactor")) or None,
+            max_delay_secs=_whole(data.get("maxDelaySecs")) or None,
             jitter=data.get("jitter") is True,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """The API's object, without what was not given."""
-        optional = {
+        given = {
+            "minRetries": self.min_retries,
+            "delaySecs": self.delay_secs,
+            "strategy": self.strategy,
             "backoffFactor": self.backoff_factor,
             "maxDelaySecs": self.max_delay_secs,
             "jitter": self.jitter or None,
         }
-        return {
-            "minRetries": self.min_retries,
-            "delaySecs": self.delay_secs,
-            "strategy": self.strategy,
-            **{name: value for name, value in optional.items() if value is not None},
-        }
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -545,7 +489,7 @@ class Hook(_Model):
             get("data"),
             _time(get("postAt")),
             _text(get("status")),
-            _number(get("postDurationSeconds"), 0.0),
+            _number(get("postDurationSeconds")),
             _time(get("createdAt")),
             _time(get("updatedAt")),
             domain if type(domain) is str else None,
@@ -562,8 +506,8 @@ class Page(list["Hook"]):
     """One page of hooks: a list with what the server said about the rest.
 
     Attributes:
-        cursor: pass it to ``list(cursor=...)`` for the next page; None on the last one, or from a
-            server that has no cursors.
+        cursor: pass it to ``list(cursor=...)`` for the next page; None on the last one, or where
+            the server has no cursors.
         total_items: how many hooks match in all, or None if the server did not say.
     """
 
@@ -575,17 +519,13 @@ class Page(list["Hook"]):
         total_items: int | None = None,
     ) -> None:
         super().__init__(hooks)
-        self.cursor: str | None = cursor
-        self.total_items: int | None = total_items
+        self.cursor = cursor
+        self.total_items = total_items
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class BulkActionResult(_Value):
-    """What a bulk call did.
-
-    Attributes:
-        affected: hooks acted on; those that are unknown or in the wrong state are not counted.
-    """
+    """What a bulk call did: ``affected`` hooks were known, in the right state, and acted on."""
 
     affected: int
 
@@ -666,11 +606,7 @@ class Result(_Value):
     def accept(cls, timeout: float) -> Result:
         """The delivery is worked on: answered 202; call ``ack`` or ``nack`` within ``timeout``.
 
-        Args:
-            timeout: seconds until then, 10 to 10,800 (the service's range).
-
-        Raises:
-            ValueError, TypeError: for anything else.
+        That is 10 to 10,800 seconds (the service's range), else ValueError or TypeError.
         """
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
             raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
@@ -683,8 +619,7 @@ class Result(_Value):
     def nack(cls, error: object = None) -> Result:
         """The delivery failed: answered 500, Posthook tries again or gives up.
 
-        Args:
-            error: why, for the log and the answer; a text or an exception.
+        ``error`` says why, for the log and the answer: a text or an exception.
         """
         return cls("nack", None, error)
 
@@ -700,13 +635,11 @@ def _whole(value: object) -> int:
     return value if type(value) is int else 0
 
 
-def _number(value: object, default: Any) -> Any:
-    if type(value) is float:
-        return value
+def _number(value: object) -> float:
     try:
-        return float(value) if type(value) is int else default
+        return float(value) if type(value) in (int, float) else 0.0  # type: ignore[arg-type]
     except OverflowError:
-        return default
+        return 0.0
 
 
 # RFC 3339, one reader and one writer. datetime.fromisoformat alone takes neither "Z" nor three of
@@ -729,22 +662,21 @@ def _parse_time(text: str) -> datetime:
     return moment + timedelta(seconds=1) if leap else moment
 
 
+_NO_TIME_ERRORS = (TypeError, ValueError, OverflowError)
 _from_iso = datetime.fromisoformat if sys.version_info >= (3, 11) else _parse_time
 
 
-def _time(value: object) -> datetime:
+def _time(value: Any) -> datetime:
     """Read a time that the server sent; one that is absent or unreadable is _NO_TIME."""
-    if type(value) is not str:
-        return _NO_TIME
     try:
         moment = _from_iso(value)  # a sixth of what _parse_time takes, and right for most
         if moment.tzinfo is not None:
             return moment
-    except (ValueError, OverflowError):
+    except _NO_TIME_ERRORS:
         pass
     try:
         return _parse_time(value)
-    except (ValueError, OverflowError):
+    except _NO_TIME_ERRORS:
         return _NO_TIME
 
 
@@ -755,7 +687,7 @@ def _format_time(moment: datetime) -> str:
 
 # Durations, one reader and one writer: days, hours, minutes, seconds, each once, large first.
 
-_DURATION = r"(?a)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?"
+_DURATION = r"(?a)(?:(\d{1,12})d)?(?:(\d{1,12})h)?(?:(\d{1,12})m)?(?:(\d{1,12})s)?"
 _UNIT_SECONDS = (86_400, 3_600, 60, 1)
 
 
@@ -764,8 +696,6 @@ def _parse_duration(text: str) -> int:
     match = re.fullmatch(_DURATION, text)
     if not text or match is None:
         raise ValueError(f'no duration such as "90s", "5m" or "1d2h30m": {text[:40]!r}')
-    if any(len(count) > 12 for count in match.groups("")):
-        raise ValueError("a duration of more than 12 digits")
     return sum(int(n or 0) * unit for n, unit in zip(match.groups(), _UNIT_SECONDS))
 
 
