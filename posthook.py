@@ -51,6 +51,7 @@ import weakref
 from collections import deque
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself need not be imported
 if TYPE_CHECKING:
@@ -1437,94 +1438,75 @@ def _json_body(value: object, what: str) -> bytes:
     """``value`` as JSON. Raises ValueError or TypeError, which name ``what``."""
     try:
         return _encode_json(value).encode()
-    except RecursionError:
-        raise ValueError(f"{what} is nested too deep for JSON") from None
-    except ValueError as error:
-        raise ValueError(f"{what} cannot be sent as JSON: {error}") from None
-    except TypeError as error:
-        raise TypeError(f"{what} cannot be sent as JSON: {error}") from None
+    except (RecursionError, ValueError, TypeError) as error:
+        refusal = TypeError if isinstance(error, TypeError) else ValueError
+        raise refusal(f"{what} cannot be sent as JSON: {error}") from None
+
+
+def _checked_text(name: str, value: object, wanted: str = "text") -> str:
+    """``value`` if it is text that says something; else a refusal that tells what is ``wanted``."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {wanted}, not {type(value).__name__}")
+    if not value.strip():
+        raise ValueError(f"{name} is empty: pass {wanted}")
+    if not value.isascii() and value != value.encode(errors="ignore").decode():
+        raise ValueError(f"{name} holds half of a surrogate pair, which UTF-8 cannot")
+    return value
 
 
 def _schedule_call(
-    path: str,
-    data: object,
-    post_at: datetime | str | None,
-    post_at_local: datetime | str | None,
-    timezone: object,
-    post_in: timedelta | str | None,
-    retry_override: HookRetryOverride | None,
+    path: str, data: object, override: object, timezone: object, **modes: object
 ) -> _Call:
-    modes = [mode is not None for mode in (post_at, post_at_local, post_in)]
-    if sum(modes) != 1:
-        rule = (
-            "Only one scheduling mode is allowed"
-            if any(modes)
-            else "Exactly one scheduling mode is required"
+    given = [(mode, when) for mode, when in modes.items() if when is not None]
+    if len(given) != 1:
+        rule = "Only one" if given else "Exactly one"
+        raise ValueError(
+            f"{rule} scheduling mode: post_in, post_at, or post_at_local with timezone"
         )
-        raise ValueError(f"{rule}: post_in, post_at, or post_at_local with timezone")
-    body: dict[str, object] = {"path": _checked_path(path), "data": {} if data is None else data}
-    if post_at_local is not None:
-        body["postAtLocal"], body["timezone"] = _local_time(post_at_local, timezone)
+    ((mode, when),) = given
+    body = {"path": _checked_path(path), "data": {} if data is None else data}
+    if mode == "post_at_local":
+        body["postAtLocal"], body["timezone"] = _local_time(when, timezone)
     elif timezone is not None:
         raise ValueError("timezone belongs to post_at_local: leave it out, or use that mode")
-    elif post_at is not None:
-        body["postAt"] = _moment("post_at", post_at)
     else:
-        body["postIn"] = _delay(post_in)
-    if retry_override is not None:
-        if not isinstance(retry_override, HookRetryOverride):
+        body[_api_name(mode)] = _moment(mode, when) if mode == "post_at" else _delay(when)
+    if override is not None:
+        if not isinstance(override, HookRetryOverride):
             raise TypeError("retry_override is a HookRetryOverride")
-        body["retryOverride"] = retry_override.to_dict()
+        body["retryOverride"] = override.to_dict()
     return _Call("POST", "/v1/hooks", _json_body(body, "data"), repeatable=False)
 
 
 def _checked_path(path: str) -> str:
-    if not isinstance(path, str):
-        raise TypeError(f'path is text such as "/webhooks/x", not {type(path).__name__}')
-    if not path.startswith("/") or re.search(_CONTROL, path) or not _is_encodable(path):
+    _checked_text("path", path, 'text such as "/webhooks/x"')
+    if not path.startswith("/") or re.search(_CONTROL, path):
         raise ValueError('path begins with "/" and has no control characters: "/webhooks/x"')
     return path
 
 
-def _is_encodable(text: str) -> bool:
-    """Whether UTF-8 can hold it: halves of surrogate pairs it cannot."""
-    return text.isascii() or text == text.encode(errors="ignore").decode()
-
-
 def _moment(name: str, value: object) -> str:
     """A point in time as the API takes it: text unchanged, an aware datetime as RFC 3339."""
-    if isinstance(value, datetime):
-        if value.utcoffset() is None:
-            raise ValueError(
-                f"{name} must be timezone-aware: pass datetime.now(timezone.utc) and the like"
-                + (", or use post_at_local" if name == "post_at" else "")
-            )
-        try:
-            return _format_time(value)
-        except OverflowError:
-            raise ValueError(f"{name} is outside of the years 1 to 9999 in UTC") from None
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is an aware datetime or RFC 3339 text, not {type(value).__name__}")
-    if not value.strip():
-        raise ValueError(f"{name} is empty: pass an aware datetime or RFC 3339 text")
-    return value
+    if not isinstance(value, datetime):
+        return _checked_text(name, value, "an aware datetime or RFC 3339 text")
+    if value.utcoffset() is None:
+        raise ValueError(
+            f"{name} must be timezone-aware: pass datetime.now(timezone.utc) and the like"
+            + (", or use post_at_local" if name == "post_at" else "")
+        )
+    try:
+        return _format_time(value)
+    except OverflowError:
+        raise ValueError(f"{name} is outside of the years 1 to 9999 in UTC") from None
 
 
 def _delay(value: object) -> str:
     """A duration as the API takes it: text unchanged, a timedelta in whole seconds, never early."""
-    if isinstance(value, timedelta):
-        if value <= timedelta(0):
-            raise ValueError("post_in is longer than zero; for a past time use post_at")
-        return _format_duration(value)
-    if not isinstance(value, str):
-        raise TypeError(f'post_in is text such as "5m" or a timedelta, not {type(value).__name__}')
-    try:
-        nothing = not value.strip() or _parse_duration(value) == 0
-    except ValueError:
-        nothing = False  # a form that only the server can judge
-    if nothing:
-        raise ValueError('post_in is a duration of at least one second: "90s", "5m", "1d2h30m"')
-    return value
+    text = _format_duration(value) if isinstance(value, timedelta) else value
+    text = _checked_text("post_in", text, 'a timedelta, or text such as "90s", "5m", "1d2h30m"')
+    if text.startswith("-") or not text.strip("0dhms"):
+        raise ValueError("post_in is longer than zero; for a past time use post_at")
+    return text
 
 
 def _local_time(value: object, zone: object) -> tuple[str, str]:
@@ -1535,75 +1517,60 @@ def _local_time(value: object, zone: object) -> tuple[str, str]:
         if value.fold and value.timestamp() > value.replace(fold=0).timestamp():
             # Posthook takes the earlier of the two instants: this one would come an hour early.
             raise ValueError("post_at_local happens twice, and this is the later one: use post_at")
-        zone = value.tzinfo
-        if not isinstance(getattr(zone, "key", None), str):
-            raise ValueError("post_at_local needs a ZoneInfo with a name: else use post_at")
+        zone = getattr(value.tzinfo, "key", None)
     if zone is None:
-        raise ValueError('post_at_local needs timezone, such as "America/New_York"')
-    name = zone if isinstance(zone, str) else getattr(zone, "key", None)
-    if not isinstance(name, str):
-        raise TypeError("timezone is a name such as 'Europe/Berlin', or a ZoneInfo that has one")
-    if not name.strip():
-        raise ValueError('timezone is empty: pass a name such as "America/New_York"')
+        raise ValueError(
+            'post_at_local needs timezone: "America/New_York", or a ZoneInfo with a name'
+        )
     if isinstance(value, datetime):
-        return value.replace(tzinfo=None, microsecond=0).isoformat(), name
-    if not isinstance(value, str):
-        raise TypeError(f"post_at_local is a datetime or text, not {type(value).__name__}")
-    if not value.strip():
-        raise ValueError('post_at_local is empty: pass a time such as "2030-03-01T09:00:00"')
-    return value, name
+        value = value.replace(tzinfo=None, microsecond=0).isoformat()
+    local = _checked_text("post_at_local", value, 'a datetime or text: "2030-03-01T09:00:00"')
+    wanted = 'a name such as "Europe/Berlin", or a ZoneInfo that has one'
+    return local, _checked_text("timezone", getattr(zone, "key", zone), wanted)
+
+
+def _checked_id(id: object) -> str:
+    return _checked_text("a hook id", id, "text: pass str(id)")
 
 
 def _hook_call(method: str, id: str) -> _Call:
-    if not id:
-        raise ValueError("hook id is required")
-    if not isinstance(id, str):
-        raise TypeError(f"a hook id is text: pass str(id), not {type(id).__name__}")
-    if not id.strip() or id in (".", ".."):  # the dots would name another resource
-        raise ValueError("hook id is required: blank text, '.' and '..' are none")
-    if not _is_encodable(id):
-        raise ValueError("a hook id is Unicode text: this one holds half of a surrogate pair")
     from urllib.parse import quote
 
+    if not id:
+        raise ValueError("hook id is required")
+    if _checked_id(id) in (".", ".."):  # they would name another resource
+        raise ValueError("hook id is required: the dots are none")
     return _Call(method, f"/v1/hooks/{quote(id, safe='')}")
 
 
 def _list_call(query: Mapping[str, object]) -> _Call:
-    """The call for one page; a parameter that is None or "" is left out."""
     from urllib.parse import urlencode
 
-    given = {
-        # urlencode calls str(), which gives an enum's name, not its value.
-        name: value.encode() if isinstance(value, str) else value
-        for name, value in query.items()
-        if value is not None and value != ""
-    }
+    # urlencode calls str(), which gives an enum's name, not its value.
+    given = {n: value.encode() if isinstance(value, str) else value for n, value in query.items()}
     return _Call("GET", f"/v1/hooks?{urlencode(given)}" if given else "/v1/hooks")
 
 
 def _list_query(
-    *,
-    status: str | None = None,
-    limit: int | None = None,
-    offset: int | None = None,
-    cursor: str | None = None,
-    sort_by: str | None = None,
-    sort_order: str | None = None,
-    **times: datetime | str | None,
+    *, limit: int | None, offset: int | None = None, **filters: datetime | str | None
 ) -> dict[str, object]:
+    """The query of one page; a parameter that is None or "" is left out."""
+    query: dict[str, object] = {}
     if limit is not None:
-        _checked_count("limit", limit)
-    if offset is not None and (type(offset) is not int or offset < 0):
-        raise ValueError("offset is a whole number from 0")
-    texts = {"status": status, "cursor": cursor, "sort_by": sort_by, "sort_order": sort_order}
-    for name, value in texts.items():
-        if value is not None and not isinstance(value, str):
+        query["limit"] = _checked_count("limit", limit)
+    if offset is not None:
+        if type(offset) is not int or offset < 0:
+            raise ValueError("offset is a whole number from 0")
+        query["offset"] = offset
+    for name, value in filters.items():
+        if value is None or (isinstance(value, str) and not value):
+            continue
+        if "_at_" in name:
+            value = _moment(name, value)
+        if not isinstance(value, str):
             raise TypeError(f"{name} is text, not {type(value).__name__}")
-    query: dict[str, object] = {**texts, "limit": limit, "offset": offset}
-    for name, moment in times.items():
-        is_left_out = moment is None or (isinstance(moment, str) and not moment)
-        query[name] = None if is_left_out else _moment(name, moment)
-    return {_api_name(name): value for name, value in query.items()}
+        query[_api_name(name)] = value
+    return query
 
 
 def _api_name(name: str) -> str:
@@ -1624,17 +1591,9 @@ def _bulk_call(action: str, body: dict[str, object]) -> _Call:
 def _bulk_ids(hook_ids: Iterable[str]) -> dict[str, object]:
     if isinstance(hook_ids, (str, bytes)):
         raise TypeError("hook_ids is a list of ids: pass [id]")
-    ids = []
-    for id in hook_ids:
-        if not isinstance(id, str):
-            raise TypeError(f"a hook id is text: pass str(id), not {type(id).__name__}")
-        if not id.strip() or not _is_encodable(id):
-            raise ValueError("hook_ids holds an id that is empty or no Unicode text")
-        ids.append(id)
-        if len(ids) > _MOST_HOOKS:
-            raise ValueError(f"at most {_MOST_HOOKS} hook_ids a call: make several calls")
-    if not ids:
-        raise ValueError("hook_ids is empty: pass at least one id")
+    ids = [_checked_id(id) for id in islice(hook_ids, _MOST_HOOKS + 1)]
+    if not 1 <= len(ids) <= _MOST_HOOKS:
+        raise ValueError(f"hook_ids holds 1 to {_MOST_HOOKS} ids: for more, make several calls")
     return {"hookIDs": ids}
 
 
@@ -1650,18 +1609,11 @@ def _bulk_range(
         "endTime": _moment("end_time", end_time),
         "limit": _checked_count("limit", limit),
     }
-    narrower = (
-        ("endpointKey", "endpoint_key", endpoint_key),
-        ("sequenceID", "sequence_id", sequence_id),
-    )
-    for api_name, name, value in narrower:
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            raise TypeError(f"{name} is text, not {type(value).__name__}")
-        if not value:  # left out, it would widen the range to every hook
-            raise ValueError(f"{name} is empty: leave it out to take every hook of the range")
-        body[api_name] = value
+    # Left out, an empty one of these would widen the range to every hook.
+    if endpoint_key is not None:
+        body["endpointKey"] = _checked_text("endpoint_key", endpoint_key)
+    if sequence_id is not None:
+        body["sequenceID"] = _checked_text("sequence_id", sequence_id)
     return body
 
 
@@ -1672,7 +1624,9 @@ def _checked_timeout(value: object) -> float:
     raise ValueError("timeout is a positive, finite number of seconds")
 
 
-_HOST = r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]+(%25[A-Za-z0-9._-]+)?"  # a name, or an IPv6 address
+_LABEL = r"(?!-)[\w-]{0,63}(?<!-)"
+# A name, or an IPv6 address.
+_HOST = rf"(?a)(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*|[\da-fA-F.]*:[\da-fA-F.:]+(%25[\w.-]+)?"
 
 
 def _checked_url(url: object, name: str) -> str:
@@ -1683,33 +1637,23 @@ def _checked_url(url: object, name: str) -> str:
 
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        host, has_port_0 = parts.hostname or "", parts.port == 0
     except ValueError:
         raise ValueError(f"{name} has a bad host or port") from None
     if parts.scheme not in ("http", "https"):
         raise ValueError(f"{name} begins with https:// or http://")
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise ValueError(f"{name} holds a space, a control or a non-ASCII character: encode it")
-    if (
-        "@" in parts.netloc
-        or not re.fullmatch(_HOST, host)
-        or any(map(_is_bad_label, host.split(".")))
-    ):
-        raise ValueError(f"{name} has no host, or a bad one")
-    if port == 0:
-        raise ValueError(f"{name} has a bad host or port")
+    if "@" in parts.netloc or has_port_0 or not re.fullmatch(_HOST, host):
+        raise ValueError(f"{name} has no host, or a bad host or port")
     return url
-
-
-def _is_bad_label(label: str) -> bool:
-    return len(label) > 63 or label.startswith("-") or label.endswith("-")
 
 
 # Answers. Each reader takes an answer of any status, and gives the call's result or raises.
 
 
 def _read_hook(answer: _Answer) -> Hook:
-    return _hook(answer, _data(answer))
+    return _hook(answer, _envelope(answer)["data"])
 
 
 def _read_scheduled(answer: _Answer) -> Hook:
@@ -1720,21 +1664,14 @@ def _read_scheduled(answer: _Answer) -> Hook:
 
 def _read_page(answer: _Answer) -> Page:
     envelope = _envelope(answer)
-    items = envelope["data"]
-    if items is None:
-        items = []
+    items = [] if envelope["data"] is None else envelope["data"]
     if type(items) is not list:
         raise _unusable(answer, '"data" is no list')
     meta = envelope.get("meta")
     meta = meta if type(meta) is dict else {}
     # Where the cursor stands is not documented: the likely places, likeliest first.
-    places = [
-        (meta, "cursor"),
-        (meta, "nextCursor"),
-        (envelope, "cursor"),
-        (envelope, "nextCursor"),
-    ]
-    cursors = [_text(place.get(name)) for place, name in places]
+    places = (meta, envelope)
+    cursors = (_text(place.get(name)) for place in places for name in ("cursor", "nextCursor"))
     total = meta.get("totalItems")
     return Page(
         [_hook(answer, item) for item in items],
@@ -1744,7 +1681,7 @@ def _read_page(answer: _Answer) -> Page:
 
 
 def _read_affected(answer: _Answer) -> BulkActionResult:
-    data = _data(answer)
+    data = _envelope(answer)["data"]
     if type(data) is not dict:
         raise _unusable(answer, '"data" is no object')
     return BulkActionResult.from_dict(data)
@@ -1759,10 +1696,6 @@ def _hook(answer: _Answer, item: object) -> Hook:
     if type(item) is not dict or type(item.get("id")) is not str:
         raise _unusable(answer, "a hook is no object with an id")
     return Hook.from_dict(item)
-
-
-def _data(answer: _Answer) -> object:
-    return _envelope(answer)["data"]
 
 
 def _envelope(answer: _Answer) -> dict[str, Any]:
@@ -1825,18 +1758,15 @@ def _retry_after(answer: _Answer) -> float | None:
 
 def _quota(headers: Mapping[str, str]) -> QuotaInfo | None:
     """The quota headers; None without a readable limit. Never raises: the hook exists already."""
-    if "posthook-hookquota-limit" not in headers:
-        return None
     limit, usage, remaining = (
-        _count(headers.get(f"posthook-hookquota-{name}", "0"))
+        _count(headers.get(f"posthook-hookquota-{name}", ""))
         for name in ("limit", "usage", "remaining")
     )
     resets_at = _time(headers.get("posthook-hookquota-resets-at"))
     if limit is None:
         return None
-    return QuotaInfo(
-        limit, usage or 0, remaining or 0, None if resets_at == _NO_TIME else resets_at
-    )
+    is_readable = resets_at != _NO_TIME
+    return QuotaInfo(limit, usage or 0, remaining or 0, resets_at if is_readable else None)
 
 
 def _count(text: str) -> int | None:
@@ -1852,19 +1782,17 @@ def _walk(
     created_at_after: datetime | str | None,
     created_at_before: datetime | str | None,
 ) -> _Walk:
-    _checked_count("page_size", page_size)
-    return _Walk(
-        _list_query(
-            status=status,
-            limit=page_size,
-            sort_by=SORT_BY_POST_AT,
-            sort_order=SORT_ORDER_ASC,
-            post_at_after=post_at_after,
-            post_at_before=post_at_before,
-            created_at_after=created_at_after,
-            created_at_before=created_at_before,
-        )
+    query = _list_query(
+        status=status,
+        limit=_checked_count("page_size", page_size),
+        sort_by=SORT_BY_POST_AT,
+        sort_order=SORT_ORDER_ASC,
+        post_at_after=post_at_after,
+        post_at_before=post_at_before,
+        created_at_after=created_at_after,
+        created_at_before=created_at_before,
     )
+    return _Walk(query, page_size)
 
 
 class _Walk:
@@ -1877,10 +1805,10 @@ class _Walk:
     before are told by their ids, and the page is longer by their number.
     """
 
-    def __init__(self, query: dict[str, object]) -> None:
+    def __init__(self, query: dict[str, object], page_size: int) -> None:
         self._asked = query
-        self._page_size = self._limit = _checked_count("page_size", query["limit"])
-        self._start = _time(query["postAtAfter"])
+        self._page_size = self._limit = page_size
+        self._start = _time(query.get("postAtAfter"))
         self._longest = 1  # of the pages so far
         self._page: Page | None = None
         self._new: list[Hook] = []
@@ -1927,7 +1855,7 @@ class _Walk:
 
     def _is_last(self, page: Page) -> bool:
         """Whether nothing follows. A full page says nothing, unless it can grow no further."""
-        if self._asked["cursor"] is not None:
+        if "cursor" in self._asked:
             return True  # a server with cursors, and it gave none
         complete = page.total_items is not None and page.total_items <= len(page)
         if len(page) >= self._limit:
@@ -2951,7 +2879,8 @@ class HooksService:
             RateLimitError: if the month's quota is used up.
             PosthookConnectionError: ``maybe_sent`` tells whether the hook may exist all the same.
         """
-        call = _schedule_call(path, data, post_at, post_at_local, timezone, post_in, retry_override)
+        modes = {"post_at": post_at, "post_at_local": post_at_local, "post_in": post_in}
+        call = _schedule_call(path, data, retry_override, timezone, **modes)
         return self._api.call(call, _read_scheduled, timeout)
 
     def get(self, id: str, *, timeout: float | None = None) -> Hook:
