@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     )
     from datetime import tzinfo
     from queue import SimpleQueue
-    from typing import Any, Protocol, TypeVar, Union
+    from typing import Any, Optional, Protocol, TypeVar, Union
 
     from _typeshed.wsgi import StartResponse, WSGIApplication
     from typing_extensions import Concatenate, ParamSpec
@@ -1584,10 +1584,6 @@ def _checked_count(name: str, value: object) -> int:
     return value
 
 
-def _bulk_call(action: str, body: dict[str, object]) -> _Call:
-    return _Call("POST", f"/v1/hooks/bulk/{action}", _json_body(body, "ids"), repeatable=False)
-
-
 def _bulk_ids(hook_ids: Iterable[str]) -> dict[str, object]:
     if isinstance(hook_ids, (str, bytes)):
         raise TypeError("hook_ids is a list of ids: pass [id]")
@@ -2783,13 +2779,11 @@ class Posthook:
         api_key: the project's API key; else ``POSTHOOK_API_KEY``.
         base_url: the API's URL; else ``POSTHOOK_BASE_URL``, else ``https://api.posthook.io``. A
             trailing ``/`` or ``/v1`` is dropped.
-        timeout: seconds that a call may take in all: name look-up (as far as that can be limited),
-            connecting, TLS, every byte, repeats and the pauses between them.
+        timeout: seconds that a call may take in all, repeats and the pauses between them included.
         signing_key: for ``signatures``: a key, or a list of them while you roll keys; else
             ``POSTHOOK_SIGNING_KEY``.
-        http_client: what sends the requests instead of an opener of this client's own: one from
-            ``build_opener`` or urllib, or an object with the ``request`` of httpx.Client or
-            requests.Session. It is neither changed nor closed.
+        http_client: sends the requests instead of this client: an opener from ``build_opener`` or
+            urllib, an httpx.Client or a requests.Session. It is neither changed nor closed.
         max_retries: repeats after a failed attempt, where a repeat does no harm; 0 for none.
 
     Attributes:
@@ -2831,14 +2825,11 @@ class Posthook:
 
 
 class HooksService:
-    """Hooks: schedule, get, list, delete. Used as ``client.hooks``.
+    """Hooks: schedule, get, list, delete; ``bulk`` acts on many. Used as ``client.hooks``.
 
-    Every method takes ``timeout``, the seconds that this call may take (None: the client's), and
-    raises a ``PosthookError`` for whatever the network or the service does; a wrong argument is a
-    ``ValueError`` or a ``TypeError`` before anything is sent.
-
-    Attributes:
-        bulk: acts on many hooks at once.
+    ``timeout`` is the seconds that this one call may take (None: the client's). Whatever the
+    network or the service does is a ``PosthookError``; a wrong argument is a ``ValueError`` or a
+    ``TypeError``, before anything is sent.
     """
 
     def __init__(self, api: _Api) -> None:
@@ -2865,15 +2856,14 @@ class HooksService:
             path: where under the project's domain it is delivered, from ``"/"`` on.
             data: the payload, whatever ``json.dumps`` takes; None is sent as ``{}``.
             post_at: an aware datetime, or RFC 3339 text; a past time means now.
-            post_at_local: wall time in ``timezone``: a datetime, or ``"YYYY-MM-DDTHH:MM:SS"``. A
-                time that daylight saving skips becomes the first that exists, one that comes twice
-                the earlier one. A datetime that carries a ZoneInfo needs no ``timezone``.
-            timezone: an IANA name or a ZoneInfo; the service knows the names, not this module.
+            post_at_local: wall time in ``timezone``: a datetime, or ``"YYYY-MM-DDTHH:MM:SS"``. One
+                that daylight saving skips becomes the first that exists, of two the earlier one.
+            timezone: an IANA name or a ZoneInfo; not needed where ``post_at_local`` carries one.
             post_in: a timedelta, or text in days, hours, minutes and seconds: ``"1d2h30m"``.
             retry_override: retry settings of this hook's own.
 
         Returns:
-            The hook, with ``quota`` filled in.
+            The hook, with its ``quota``.
 
         Raises:
             RateLimitError: if the month's quota is used up.
@@ -2939,18 +2929,14 @@ class HooksService:
         page_size: int = 100,
         timeout: float | None = None,
     ) -> Iterator[Hook]:
-        """Every hook that matches, in order of ``post_at``; pages are fetched as they are needed.
+        """Every hook that matches the filters, which are those of ``list``, by ``post_at``.
 
-        None is lost or repeated, also where many hooks share one ``post_at``.
-
-        Args:
-            status, post_at_after, post_at_before, created_at_after, created_at_before: as ``list``.
-            page_size: hooks a request, 1 to 1000.
-            timeout: seconds for each page.
+        Pages of ``page_size`` hooks (1 to 1000) are fetched as they are needed, each within
+        ``timeout``. No hook is lost or repeated, also where many share one ``post_at``.
 
         Raises:
-            PosthookError: also if the list cannot be walked without a gap: more than 1000 hooks of
-                one ``post_at``, on a server without cursors.
+            PosthookError: also where that cannot be promised: more than 1000 hooks of one
+                ``post_at``, on a server without cursors.
         """
         walk = _walk(
             status, page_size, post_at_after, post_at_before, created_at_after, created_at_before
@@ -2965,10 +2951,7 @@ class HooksService:
         return self._api.call(_list_call(query), _read_page, timeout)
 
     def delete(self, id: str, *, timeout: float | None = None) -> None:
-        """Cancel a hook that waits, or remove the record of one that is done.
-
-        A hook that is unknown, or gone already, is no error.
-        """
+        """Cancel a hook that waits, or remove one that is done; one that is gone is no error."""
         return self._api.call(_hook_call("DELETE", id), _read_deleted, timeout)
 
 
@@ -3038,22 +3021,17 @@ class BulkActions:
         chosen = _bulk_range(start_time, end_time, limit, endpoint_key, sequence_id)
         return self._do("cancel", chosen, timeout)
 
-    def _do(
-        self, action: str, chosen: dict[str, object], timeout: float | None
-    ) -> BulkActionResult:
-        return self._api.call(_bulk_call(action, chosen), _read_affected, timeout)
+    def _do(self, action: str, body: dict[str, object], timeout: float | None) -> BulkActionResult:
+        path = f"/v1/hooks/bulk/{action}"
+        call = _Call("POST", path, _json_body(body, "ids"), repeatable=False)
+        return self._api.call(call, _read_affected, timeout)
 
 
 class _Api:
     """The service as one project sees it: sends a call, has its answer read."""
 
     def __init__(
-        self,
-        api_key: str | None,
-        base_url: str | None,
-        timeout: float,
-        max_retries: int,
-        send: Any,
+        self, api_key: str | None, base_url: str | None, timeout: float, max_retries: int, send: Any
     ) -> None:
         self._secrets = {"X-API-Key": _api_key(api_key)}
         self._base_url = _base_url(base_url)
@@ -3114,26 +3092,22 @@ _USER_AGENT = f"posthook-stdlib/{__version__} (Python {sys.version.split()[0]}; 
 
 
 def _headers(body: bytes | None) -> dict[str, str]:
-    if body is None:
-        return {"User-Agent": _USER_AGENT}
-    return {"User-Agent": _USER_AGENT, "Content-Type": "application/json"}
+    content = {} if body is None else {"Content-Type": "application/json"}
+    return {"User-Agent": _USER_AGENT, **content}
 
 
 # Retries: one rule, and one loop that follows it. Nothing else repeats a call or sleeps.
 
 if TYPE_CHECKING:
-    _Steps = Generator[tuple[str, float], Union[_Answer, PosthookConnectionError, None], _Answer]
+    _Outcome = Union[_Answer, PosthookConnectionError]
+    _Steps = Generator[tuple[str, float], Optional[_Outcome], _Answer]
 
-_REPEATABLE_STATUS = (500, 502, 503, 504)
+_REPEATABLE_STATUS = (429, 500, 502, 503, 504)
 _LAST_PAUSE = 1.0  # seconds at most; each one before is half as long, so all take less than two
 
 
 def _retry_pause(
-    call: _Call,
-    outcome: _Answer | PosthookConnectionError,
-    attempt: int,
-    max_retries: int,
-    jitter: float,
+    call: _Call, outcome: _Outcome, attempt: int, max_retries: int, jitter: float
 ) -> float | None:
     """Seconds until the call is sent again, or None for never.
 
@@ -3144,16 +3118,10 @@ def _retry_pause(
     if isinstance(outcome, PosthookConnectionError):
         if outcome._is_final or (outcome.maybe_sent and not call.repeatable):
             return None
-    elif not call.repeatable:
+    elif not call.repeatable or outcome.status not in _REPEATABLE_STATUS:
         return None
-    elif outcome.status == 429:  # the month's quota: only the server can know that it ends soon
-        return _retry_after(outcome)
-    elif outcome.status not in _REPEATABLE_STATUS:
-        return None
-    else:
-        asked = _retry_after(outcome)
-        if asked is not None:
-            return asked
+    elif (asked := _retry_after(outcome)) is not None or outcome.status == 429:
+        return asked  # 429 is the month's quota: only the server can know that it ends soon
     pause = _LAST_PAUSE * 2.0 ** (attempt + 1 - max(max_retries, 2))
     return pause * (1 + jitter) / 2
 
@@ -3169,22 +3137,21 @@ def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
         outcome = yield "send", max(deadline - started, 0.001)
         assert outcome is not None
         seconds = time.monotonic() - started
-        if isinstance(outcome, PosthookConnectionError):
-            _log_attempt("%s %s -> %s (%.3fs)", call, type(outcome).__name__, seconds)
-        else:
+        if isinstance(outcome, _Answer):
             outcome.received = time.time()
             _log_attempt("%s %s -> %d (%.3fs)", call, outcome.status, seconds)
             if 200 <= outcome.status <= 299:
                 return outcome
-        jitter = os.urandom(1)[0] / 255
-        pause = _retry_pause(call, outcome, attempt, max_retries, jitter)
+        else:
+            _log_attempt("%s %s -> %s (%.3fs)", call, type(outcome).__name__, seconds)
+        pause = _retry_pause(call, outcome, attempt, max_retries, os.urandom(1)[0] / 255)
         if pause is not None and time.monotonic() + pause < deadline:
             yield "sleep", pause
             attempt += 1
-        elif isinstance(outcome, PosthookConnectionError):
-            raise outcome
-        else:
+        elif isinstance(outcome, _Answer):
             return outcome
+        else:
+            raise outcome
 
 
 def _log_attempt(form: str, call: _Call, result: object, seconds: float) -> None:
