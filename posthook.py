@@ -80,6 +80,7 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     T = TypeVar("T")
+    _Body = dict[str, object]  # a request's JSON object, or a query, by the API's names
 
 __version__ = "1.0.0"
 
@@ -228,11 +229,7 @@ class PayloadTooLargeError(_StatusError):
 
 
 class RateLimitError(_StatusError):
-    """HTTP 429: the month's hooks are used up, so trying again soon is of no use.
-
-    Attributes:
-        quota: the quota as the answer's headers tell it, or None.
-    """
+    """HTTP 429: the month's hooks are used up; ``quota`` is what the headers tell, or None."""
 
     status_code, code = 429, "rate_limit_exceeded"
     quota: QuotaInfo | None = None
@@ -253,9 +250,8 @@ class PosthookConnectionError(PosthookError):
     """No whole answer came: the network, DNS, TLS or a proxy failed.
 
     Attributes:
-        maybe_sent: False if no byte of the request was written, so that the server cannot have
-            seen it; True if it may have. After a failed ``schedule`` with True, look for the hook
-            with ``list(created_at_after=...)`` before scheduling again.
+        maybe_sent: False if no byte of the request was written. If True after ``schedule``, look
+            for the hook with ``list(created_at_after=...)`` before scheduling again.
     """
 
     code = "connection_error"
@@ -280,11 +276,10 @@ class CallbackError(PosthookError):
 
 
 class SignatureVerificationError(PosthookError):
-    """A delivery that must not be trusted, for whatever cause.
+    """A delivery that must not be trusted.
 
-    Attributes:
-        reason: ``no_key``, ``missing_header``, ``bad_timestamp``, ``too_old``, ``in_future``,
-            ``mismatch`` or ``bad_payload``.
+    ``reason`` is ``no_key``, ``missing_header``, ``bad_timestamp``, ``too_old``, ``in_future``,
+    ``mismatch`` or ``bad_payload``.
     """
 
     code = "signature_verification_error"
@@ -354,13 +349,9 @@ class _Value(_Model):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class QuotaInfo(_Value):
-    """The month's quota of hooks, from the headers of the answer to ``schedule``.
+    """The calendar month's quota of hooks, as ``schedule`` learns it.
 
-    Attributes:
-        limit: hooks that may be scheduled in the calendar month.
-        usage: hooks scheduled in it so far, this one included.
-        remaining: hooks left.
-        resets_at: when a new month begins, or None if the server did not say so readably.
+    ``usage`` counts the hook just scheduled; ``resets_at`` is None if it was not readable.
     """
 
     limit: int
@@ -371,11 +362,9 @@ class QuotaInfo(_Value):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class HookRetryOverride(_Value):
-    """How often and how soon one hook's delivery is retried, instead of the project's settings.
+    """How one hook's delivery is retried, instead of the project's settings.
 
-    The ranges are the service's; it answers 400 outside of them.
-
-    Attributes:
+    Attributes: the ranges are the service's, which answers 400 outside of them.
         min_retries: retries after the first attempt, 1 to 15.
         delay_secs: seconds before a retry, 5 to 60.
         strategy: ``STRATEGY_FIXED``, or ``STRATEGY_EXPONENTIAL``: each delay longer than the last.
@@ -394,13 +383,14 @@ class HookRetryOverride(_Value):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> HookRetryOverride:
         """Read the API's object; what is missing or of a wrong type becomes 0, "" or None."""
+        get = data.get
         return cls(
-            min_retries=_whole(data.get("minRetries")),
-            delay_secs=_whole(data.get("delaySecs")),
-            strategy=_text(data.get("strategy")),
-            backoff_factor=_number(data.get("backoffFactor")) or None,
-            max_delay_secs=_whole(data.get("maxDelaySecs")) or None,
-            jitter=data.get("jitter") is True,
+            _whole(get("minRetries")),
+            _whole(get("delaySecs")),
+            _text(get("strategy")),
+            _number(get("backoffFactor")) or None,
+            _whole(get("maxDelaySecs")) or None,
+            get("jitter") is True,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -418,13 +408,7 @@ class HookRetryOverride(_Value):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class HookSequenceData(_Value):
-    """Where a hook stands in a sequence.
-
-    Attributes:
-        sequence_id: the sequence's id.
-        step_name: the step that this hook runs.
-        sequence_last_run_at: when the sequence ran last, as the server's text (RFC 3339).
-    """
+    """The step of a sequence that a hook runs. The time is the server's text (RFC 3339)."""
 
     sequence_id: str
     step_name: str
@@ -433,10 +417,9 @@ class HookSequenceData(_Value):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> HookSequenceData:
         """Read the API's object; what is missing or no text becomes ``""``."""
+        get = data.get
         return cls(
-            sequence_id=_text(data.get("sequenceID")),
-            step_name=_text(data.get("stepName")),
-            sequence_last_run_at=_text(data.get("sequenceLastRunAt")),
+            _text(get("sequenceID")), _text(get("stepName")), _text(get("sequenceLastRunAt"))
         )
 
 
@@ -447,20 +430,16 @@ class Hook(_Model):
     Times are aware datetimes; one that is absent or unreadable is ``datetime.min`` in UTC.
 
     Attributes:
-        id: the hook's id, also the idempotency key of its deliveries.
-        path: the path under the project's domain that it is delivered to.
+        id: also the idempotency key of its deliveries.
+        path, domain: where it is delivered; ``domain`` is None if the server did not say.
         data: the payload, any JSON value.
-        post_at: when it is due.
+        post_at, created_at, updated_at: when it is due, was scheduled, was last changed.
         status: ``STATUS_PENDING``, ``STATUS_RETRY``, ``STATUS_COMPLETED`` or ``STATUS_FAILED``.
-        post_duration_seconds: seconds that the last delivery took; 0.0 before the first.
-        created_at, updated_at: when it was scheduled, and last changed.
-        domain: the domain that it is delivered to, or None if the server did not say.
-        attempts: deliveries attempted so far.
-        failure_error: why the last attempt failed, or ``""``.
-        sequence_data: its place in a sequence, or None.
-        retry_override: its own retry settings, or None for the project's.
+        post_duration_seconds: what the last delivery took; 0.0 before the first.
+        attempts, failure_error: deliveries so far, and why the last one failed, or ``""``.
+        sequence_data, retry_override: None if it belongs to no sequence, has no own settings.
         quota: the quota after ``schedule``; None on every other call.
-        raw: the object as the server sent it, with every field this class does not name.
+        raw: the object as the server sent it, with every field that this class does not name.
     """
 
     id: str
@@ -507,8 +486,7 @@ class Page(list["Hook"]):
     """One page of hooks: a list with what the server said about the rest.
 
     Attributes:
-        cursor: pass it to ``list(cursor=...)`` for the next page; None on the last one, or where
-            the server has no cursors.
+        cursor: for the next page, as ``list(cursor=...)``; None: the last, or no cursors there.
         total_items: how many hooks match in all, or None if the server did not say.
     """
 
@@ -540,10 +518,9 @@ class BulkActionResult(_Value):
 class CallbackResult(_Value):
     """What an ``ack`` or ``nack`` did.
 
-    Attributes:
-        applied: True if the hook is now as asked; a repeated callback says True again.
-        status: the hook's status: ``completed``, ``nacked``, ``failed``, ``not_found`` (the hook
-            was deleted), ``conflict`` (a newer attempt has started) or ``unknown``.
+    ``applied`` is True if the hook is now as asked, also after a repeated call. ``status`` is the
+    hook's: ``completed``, ``nacked``, ``failed``, ``not_found`` (it was deleted), ``conflict`` (a
+    newer attempt has started) or ``unknown``.
     """
 
     applied: bool
@@ -560,12 +537,10 @@ class Delivery(_Model):
         path: the path that the hook was scheduled with.
         data: the payload, any JSON value.
         body: the exact bytes that were signed.
-        post_at, posted_at: when it was due, and when it was sent (aware datetimes; absent or
-            unreadable: ``datetime.min`` in UTC).
+        post_at, posted_at: when it was due, and when it was sent; all times as in ``Hook``.
         created_at, updated_at: when the hook was scheduled, and last changed.
-        ack_url, nack_url: where to report the result of an async hook; None for both unless the
-            delivery has both. They are not signed: see the README before calling them from a
-            place that anyone can reach.
+        ack_url, nack_url: where an async hook's result is reported; None unless both came. They
+            are not signed: see the README before calling them where anyone can reach you.
     """
 
     hook_id: str
@@ -586,12 +561,9 @@ _ACCEPT_SECONDS = (10, 10_800)  # the service's range for Posthook-Async-Timeout
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Result(_Value):
-    """What a handler function says about a delivery: make one with ``ack``, ``accept`` or ``nack``.
+    """What a handler function says about a delivery: made by ``ack``, ``accept`` or ``nack``.
 
-    Attributes:
-        kind: ``"ack"``, ``"accept"`` or ``"nack"``.
-        timeout: seconds until the callback is due, for ``accept``; else None.
-        error: the object given to ``nack``; else None.
+    ``kind`` is that name, ``timeout`` what ``accept`` was given, ``error`` what ``nack`` was.
     """
 
     kind: str
@@ -609,9 +581,9 @@ class Result(_Value):
 
         That is 10 to 10,800 seconds (the service's range), else ValueError or TypeError.
         """
+        least, most = _ACCEPT_SECONDS
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
             raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
-        least, most = _ACCEPT_SECONDS
         if not least <= timeout <= most:
             raise ValueError(f"timeout is {least} to {most} seconds")
         return cls("accept", timeout)
@@ -1455,19 +1427,17 @@ def _checked_text(name: str, value: object, wanted: str = "text") -> str:
 
 
 def _schedule_call(
-    path: str, data: object, override: object, timezone: object, **modes: object
+    path: str, data: object, override: object, zone: object, **modes: object
 ) -> _Call:
     given = [(mode, when) for mode, when in modes.items() if when is not None]
     if len(given) != 1:
         rule = "Only one" if given else "Exactly one"
-        raise ValueError(
-            f"{rule} scheduling mode: post_in, post_at, or post_at_local with timezone"
-        )
-    ((mode, when),) = given
+        raise ValueError(f"{rule} scheduling mode: post_in, post_at, or post_at_local + timezone")
+    mode, when = given[0]
     body = {"path": _checked_path(path), "data": {} if data is None else data}
     if mode == "post_at_local":
-        body["postAtLocal"], body["timezone"] = _local_time(when, timezone)
-    elif timezone is not None:
+        body["postAtLocal"], body["timezone"] = _local_time(when, zone)
+    elif zone is not None:
         raise ValueError("timezone belongs to post_at_local: leave it out, or use that mode")
     else:
         body[_api_name(mode)] = _moment(mode, when) if mode == "post_at" else _delay(when)
@@ -1490,10 +1460,8 @@ def _moment(name: str, value: object) -> str:
     if not isinstance(value, datetime):
         return _checked_text(name, value, "an aware datetime or RFC 3339 text")
     if value.utcoffset() is None:
-        raise ValueError(
-            f"{name} must be timezone-aware: pass datetime.now(timezone.utc) and the like"
-            + (", or use post_at_local" if name == "post_at" else "")
-        )
+        other = ", or use post_at_local" if name == "post_at" else ""
+        raise ValueError(f"{name} must be timezone-aware: pass datetime.now(timezone.utc){other}")
     try:
         return _format_time(value)
     except OverflowError:
@@ -1552,10 +1520,10 @@ def _list_call(query: Mapping[str, object]) -> _Call:
 
 
 def _list_query(
-    *, limit: int | None, offset: int | None = None, **filters: datetime | str | None
-) -> dict[str, object]:
+    *, limit: int | None, offset: int | None, **filters: datetime | str | None
+) -> _Body:
     """The query of one page; a parameter that is None or "" is left out."""
-    query: dict[str, object] = {}
+    query: _Body = {}
     if limit is not None:
         query["limit"] = _checked_count("limit", limit)
     if offset is not None:
@@ -1584,7 +1552,7 @@ def _checked_count(name: str, value: object) -> int:
     return value
 
 
-def _bulk_ids(hook_ids: Iterable[str]) -> dict[str, object]:
+def _bulk_ids(hook_ids: Iterable[str]) -> _Body:
     if isinstance(hook_ids, (str, bytes)):
         raise TypeError("hook_ids is a list of ids: pass [id]")
     ids = [_checked_id(id) for id in islice(hook_ids, _MOST_HOOKS + 1)]
@@ -1593,23 +1561,17 @@ def _bulk_ids(hook_ids: Iterable[str]) -> dict[str, object]:
     return {"hookIDs": ids}
 
 
-def _bulk_range(
-    start_time: datetime | str,
-    end_time: datetime | str,
-    limit: int,
-    endpoint_key: str | None,
-    sequence_id: str | None,
-) -> dict[str, object]:
-    body: dict[str, object] = {
-        "startTime": _moment("start_time", start_time),
-        "endTime": _moment("end_time", end_time),
+def _bulk_range(start: object, end: object, limit: int, key: object, sequence: object) -> _Body:
+    body: _Body = {
+        "startTime": _moment("start_time", start),
+        "endTime": _moment("end_time", end),
         "limit": _checked_count("limit", limit),
     }
     # Left out, an empty one of these would widen the range to every hook.
-    if endpoint_key is not None:
-        body["endpointKey"] = _checked_text("endpoint_key", endpoint_key)
-    if sequence_id is not None:
-        body["sequenceID"] = _checked_text("sequence_id", sequence_id)
+    if key is not None:
+        body["endpointKey"] = _checked_text("endpoint_key", key)
+    if sequence is not None:
+        body["sequenceID"] = _checked_text("sequence_id", sequence)
     return body
 
 
@@ -1620,8 +1582,7 @@ def _checked_timeout(value: object) -> float:
     raise ValueError("timeout is a positive, finite number of seconds")
 
 
-_LABEL = r"(?!-)[\w-]{0,63}(?<!-)"
-# A name, or an IPv6 address.
+_LABEL = r"(?!-)[\w-]{0,63}(?<!-)"  # _HOST is labels and dots, or an IPv6 address
 _HOST = rf"(?a)(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*|[\da-fA-F.]*:[\da-fA-F.:]+(%25[\w.-]+)?"
 
 
@@ -1740,8 +1701,8 @@ def _raise_for_status(answer: _Answer) -> None:
 def _retry_after(answer: _Answer) -> float | None:
     """Seconds to wait, from ``Retry-After`` as seconds or as an HTTP date."""
     value = answer.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit() and len(value) <= 9:
-        return float(value)
+    if (seconds := _count(value)) is not None:
+        return float(seconds)
     if not value.endswith("GMT"):
         return None
     from email.utils import parsedate_to_datetime
@@ -1770,23 +1731,15 @@ def _count(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
-def _walk(
-    status: str | None,
-    page_size: int,
-    post_at_after: datetime | str | None,
-    post_at_before: datetime | str | None,
-    created_at_after: datetime | str | None,
-    created_at_before: datetime | str | None,
-) -> _Walk:
+def _walk(status: str | None, page_size: int, *times: datetime | str | None) -> _Walk:
+    names = ("post_at_after", "post_at_before", "created_at_after", "created_at_before")
     query = _list_query(
         status=status,
         limit=_checked_count("page_size", page_size),
+        offset=None,
         sort_by=SORT_BY_POST_AT,
         sort_order=SORT_ORDER_ASC,
-        post_at_after=post_at_after,
-        post_at_before=post_at_before,
-        created_at_after=created_at_after,
-        created_at_before=created_at_before,
+        **dict(zip(names, times)),
     )
     return _Walk(query, page_size)
 
@@ -1801,7 +1754,7 @@ class _Walk:
     before are told by their ids, and the page is longer by their number.
     """
 
-    def __init__(self, query: dict[str, object], page_size: int) -> None:
+    def __init__(self, query: _Body, page_size: int) -> None:
         self._asked = query
         self._page_size = self._limit = page_size
         self._start = _time(query.get("postAtAfter"))
@@ -1817,7 +1770,7 @@ class _Walk:
         self._seen.update(hook.id for hook in self._new)
         return self._new
 
-    def query(self) -> dict[str, object] | None:
+    def query(self) -> _Body | None:
         """What to ask next. Raises PosthookError where that would lose hooks or never end."""
         page = self._page
         if page is None:
@@ -1838,9 +1791,7 @@ class _Walk:
         try:
             after = last.astimezone(_UTC) - timedelta(microseconds=1)
         except OverflowError:  # no time, or the first or last of datetime's
-            raise PosthookError(
-                "list_all: the last hook of a page has no postAt to go on from"
-            ) from None
+            raise PosthookError("list_all: the last hook of a page has no usable postAt") from None
         # Those of the microsecond before may come again too: what is finer was cut from post_at.
         again = sum(hook.post_at >= after for hook in page)
         self._longest = max(self._longest, len(page))
@@ -1860,7 +1811,7 @@ class _Walk:
         ended = not self._new and len(page) < self._longest
         return complete or ended or page.total_items is None
 
-    def _ask(self, **changes: object) -> dict[str, object]:
+    def _ask(self, **changes: object) -> _Body:
         self._asked = {**self._asked, **changes}
         return self._asked
 
@@ -2773,7 +2724,9 @@ def _foreign_error(error: Exception, call: _Call) -> PosthookError:
 
 
 class Posthook:
-    """The client. One serves any number of threads; ``with`` closes it.
+    """The client: ``hooks`` calls the service, ``signatures`` verifies deliveries.
+
+    One serves any number of threads; ``with`` closes it.
 
     Args:
         api_key: the project's API key; else ``POSTHOOK_API_KEY``.
@@ -2785,10 +2738,6 @@ class Posthook:
         http_client: sends the requests instead of this client: an opener from ``build_opener`` or
             urllib, an httpx.Client or a requests.Session. It is neither changed nor closed.
         max_retries: repeats after a failed attempt, where a repeat does no harm; 0 for none.
-
-    Attributes:
-        hooks: schedule, get, list and delete hooks; ``hooks.bulk`` acts on many.
-        signatures: verifies deliveries.
 
     Raises:
         AuthenticationError: if there is no API key.
@@ -2862,11 +2811,8 @@ class HooksService:
             post_in: a timedelta, or text in days, hours, minutes and seconds: ``"1d2h30m"``.
             retry_override: retry settings of this hook's own.
 
-        Returns:
-            The hook, with its ``quota``.
-
         Raises:
-            RateLimitError: if the month's quota is used up.
+            RateLimitError: if the month's quota is used up; the hook's ``quota`` tells beforehand.
             PosthookConnectionError: ``maybe_sent`` tells whether the hook may exist all the same.
         """
         modes = {"post_at": post_at, "post_at_local": post_at_local, "post_in": post_in}
@@ -2897,9 +2843,8 @@ class HooksService:
         Args:
             status: ``STATUS_PENDING`` and so on; None for all.
             limit: hooks at most, 1 to 1000; the service's default is 10.
-            offset: sent as it is; the service has dropped it in favour of ``cursor``.
-            post_at_before, post_at_after, created_at_before, created_at_after: bounds that are not
-                part of the range: aware datetimes, or RFC 3339 text.
+            offset: the service has dropped it in favour of ``cursor``.
+            post_at_before and so on: aware datetimes, or RFC 3339 text, themselves left out.
             sort_by: ``SORT_BY_POST_AT`` or ``SORT_BY_CREATED_AT``.
             sort_order: ``SORT_ORDER_ASC`` or ``SORT_ORDER_DESC``.
             cursor: the ``cursor`` of the page before, with the same filters.
@@ -3021,7 +2966,7 @@ class BulkActions:
         chosen = _bulk_range(start_time, end_time, limit, endpoint_key, sequence_id)
         return self._do("cancel", chosen, timeout)
 
-    def _do(self, action: str, body: dict[str, object], timeout: float | None) -> BulkActionResult:
+    def _do(self, action: str, body: _Body, timeout: float | None) -> BulkActionResult:
         path = f"/v1/hooks/bulk/{action}"
         call = _Call("POST", path, _json_body(body, "ids"), repeatable=False)
         return self._api.call(call, _read_affected, timeout)
@@ -3071,9 +3016,7 @@ def _api_key(api_key: str | None) -> str:
         raise TypeError(f"api_key is text, not {type(api_key).__name__}")
     key = (api_key or "").strip() or os.environ.get("POSTHOOK_API_KEY", "").strip()
     if not key:
-        raise AuthenticationError(
-            "No API key provided: pass api_key, or set the environment variable POSTHOOK_API_KEY"
-        )
+        raise AuthenticationError("No API key provided: pass api_key, or set POSTHOOK_API_KEY")
     if not (key.isascii() and key.isprintable()):
         raise ValueError("the API key holds a control or non-ASCII character: copy it once more")
     return key
