@@ -137,20 +137,16 @@ def _log() -> logging.Logger:
 class _Headers(dict[str, str]):
     """A dict of response headers whose look-ups ignore case, as header names do."""
 
-    def __missing__(self, name: str) -> str:
-        for key, value in self.items():
-            if key.lower() == name.lower():
-                return value
-        raise KeyError(name)
-
-    def get(self, name: str, default: Any = None) -> Any:  # dict.get does not ask __missing__
-        try:
-            return self[name]
-        except KeyError:
-            return default
+    def get(self, name: str, default: Any = None) -> Any:
+        return next((v for key, v in self.items() if key.lower() == name.lower()), default)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.get(name) is not None
+
+    def __missing__(self, name: str) -> str:
+        if name not in self:
+            raise KeyError(name)
+        return str(self.get(name))
 
 
 class PosthookError(Exception):
@@ -313,7 +309,7 @@ def _status_error(status: int, message: str, headers: Mapping[str, str]) -> Post
 _NO_TIME = datetime(1, 1, 1, tzinfo=_UTC)
 
 _repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = 100  # characters; a datetime is shown whole
+_repr.maxstring, _repr.maxother = 100, 400  # characters; a time or a model is shown whole
 
 
 class _Model:
@@ -332,11 +328,11 @@ class _Model:
         return self._values() == other._values()
 
     def __repr__(self) -> str:
-        shown = []
-        for f in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, f.name)
-            text = repr(value) if isinstance(value, _Model) else _repr.repr(value)
-            shown += [f"{f.name}={text}"] if f.repr else []
+        shown = [
+            f"{f.name}={_repr.repr(getattr(self, f.name))}"
+            for f in fields(self)  # type: ignore[arg-type]
+            if f.repr
+        ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -485,9 +481,8 @@ class Hook(_Model):
 class Page(list["Hook"]):
     """One page of hooks: a list with what the server said about the rest.
 
-    Attributes:
-        cursor: for the next page, as ``list(cursor=...)``; None: the last, or no cursors there.
-        total_items: how many hooks match in all, or None if the server did not say.
+    ``list(cursor=page.cursor)`` is the next page; None on the last, or if the server has no
+    cursors. ``total_items`` is how many hooks match in all, or None if the server did not say.
     """
 
     def __init__(
@@ -590,10 +585,7 @@ class Result(_Value):
 
     @classmethod
     def nack(cls, error: object = None) -> Result:
-        """The delivery failed: answered 500, Posthook tries again or gives up.
-
-        ``error`` says why, for the log and the answer: a text or an exception.
-        """
+        """The delivery failed: answered 500, with ``error`` (text or an exception) as why."""
         return cls("nack", None, error)
 
 
@@ -1441,10 +1433,10 @@ def _schedule_call(
         raise ValueError("timezone belongs to post_at_local: leave it out, or use that mode")
     else:
         body[_api_name(mode)] = _moment(mode, when) if mode == "post_at" else _delay(when)
-    if override is not None:
-        if not isinstance(override, HookRetryOverride):
-            raise TypeError("retry_override is a HookRetryOverride")
+    if isinstance(override, HookRetryOverride):
         body["retryOverride"] = override.to_dict()
+    elif override is not None:
+        raise TypeError("retry_override is a HookRetryOverride")
     return _Call("POST", "/v1/hooks", _json_body(body, "data"), repeatable=False)
 
 
@@ -1487,9 +1479,7 @@ def _local_time(value: object, zone: object) -> tuple[str, str]:
             raise ValueError("post_at_local happens twice, and this is the later one: use post_at")
         zone = getattr(value.tzinfo, "key", None)
     if zone is None:
-        raise ValueError(
-            'post_at_local needs timezone: "America/New_York", or a ZoneInfo with a name'
-        )
+        raise ValueError("post_at_local needs timezone: a name, or a ZoneInfo with a name")
     if isinstance(value, datetime):
         value = value.replace(tzinfo=None, microsecond=0).isoformat()
     local = _checked_text("post_at_local", value, 'a datetime or text: "2030-03-01T09:00:00"')
@@ -1504,10 +1494,8 @@ def _checked_id(id: object) -> str:
 def _hook_call(method: str, id: str) -> _Call:
     from urllib.parse import quote
 
-    if not id:
+    if not id or _checked_id(id) in (".", ".."):  # the dots would name another resource
         raise ValueError("hook id is required")
-    if _checked_id(id) in (".", ".."):  # they would name another resource
-        raise ValueError("hook id is required: the dots are none")
     return _Call(method, f"/v1/hooks/{quote(id, safe='')}")
 
 
@@ -1519,9 +1507,7 @@ def _list_call(query: Mapping[str, object]) -> _Call:
     return _Call("GET", f"/v1/hooks?{urlencode(given)}" if given else "/v1/hooks")
 
 
-def _list_query(
-    *, limit: int | None, offset: int | None, **filters: datetime | str | None
-) -> _Body:
+def _list_query(*, limit: int | None, offset: int | None, **filters: object) -> _Body:
     """The query of one page; a parameter that is None or "" is left out."""
     query: _Body = {}
     if limit is not None:
@@ -1748,7 +1734,6 @@ class _Walk:
     """The way through all pages of a list, in order of ``postAt``, without loss, repeat or loop.
 
     ``query`` says what to ask next, None at the end; ``take`` wants the page and gives what is new.
-
     A server with cursors is followed along them. Another one is asked for what is posted after the
     last hook, less a microsecond so that hooks of the same time are not lost; those that came
     before are told by their ids, and the page is longer by their number.
@@ -3002,8 +2987,7 @@ class _Api:
             raise PosthookError("this client is closed: make a new one")
         seconds = self._timeout if timeout is None else _checked_timeout(timeout)
         call.url = self._base_url + call.url
-        call.headers = _headers(call.body)
-        call.secrets = self._secrets
+        call.headers, call.secrets = _headers(call.body), self._secrets
         return time.monotonic() + seconds
 
     def close(self) -> None:
