@@ -51,6 +51,7 @@ import weakref
 from collections import deque
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself need not be imported
 if TYPE_CHECKING:
@@ -73,65 +74,28 @@ if TYPE_CHECKING:
     )
     from datetime import tzinfo
     from queue import SimpleQueue
-    from typing import Any, Protocol, TypeVar, Union
+    from typing import Any, Optional, Protocol, TypeVar, Union
 
     from _typeshed.wsgi import StartResponse, WSGIApplication
     from typing_extensions import Concatenate, ParamSpec
 
     P = ParamSpec("P")
     T = TypeVar("T")
+    _Body = dict[str, object]  # a request's JSON object, or a query, by the API's names
 
 __version__ = "1.0.0"
 
-__all__ = [
-    # clients
-    "Posthook",
-    "AsyncPosthook",
-    "build_opener",
-    # models
-    "Hook",
-    "HookRetryOverride",
-    "HookSequenceData",
-    "QuotaInfo",
-    "BulkActionResult",
-    "CallbackResult",
-    "Delivery",
-    "Page",
-    "Result",
-    # callbacks
-    "ack",
-    "nack",
-    "async_ack",
-    "async_nack",
-    # receiving
-    "SignaturesService",
-    "create_signatures",
-    # constants
-    "STATUS_PENDING",
-    "STATUS_RETRY",
-    "STATUS_COMPLETED",
-    "STATUS_FAILED",
-    "SORT_BY_POST_AT",
-    "SORT_BY_CREATED_AT",
-    "SORT_ORDER_ASC",
-    "SORT_ORDER_DESC",
-    "STRATEGY_FIXED",
-    "STRATEGY_EXPONENTIAL",
-    # errors
-    "PosthookError",
-    "BadRequestError",
-    "AuthenticationError",
-    "ForbiddenError",
-    "NotFoundError",
-    "PayloadTooLargeError",
-    "RateLimitError",
-    "InternalServerError",
-    "PosthookConnectionError",
-    "PosthookTimeoutError",
-    "CallbackError",
-    "SignatureVerificationError",
-    "__version__",
-]
+__all__ = ["__version__", "Posthook", "AsyncPosthook", "build_opener"]
+__all__ += ["Hook", "HookRetryOverride", "HookSequenceData", "Page", "Delivery", "Result"]
+__all__ += ["QuotaInfo", "BulkActionResult", "CallbackResult"]
+__all__ += ["ack", "nack", "async_ack", "async_nack", "SignaturesService", "create_signatures"]
+__all__ += ["STATUS_PENDING", "STATUS_RETRY", "STATUS_COMPLETED", "STATUS_FAILED"]
+__all__ += ["SORT_BY_POST_AT", "SORT_BY_CREATED_AT", "SORT_ORDER_ASC", "SORT_ORDER_DESC"]
+__all__ += ["STRATEGY_FIXED", "STRATEGY_EXPONENTIAL"]
+__all__ += ["PosthookError", "BadRequestError", "AuthenticationError", "ForbiddenError"]
+__all__ += ["NotFoundError", "PayloadTooLargeError", "RateLimitError", "InternalServerError"]
+__all__ += ["PosthookConnectionError", "PosthookTimeoutError", "CallbackError"]
+__all__ += ["SignatureVerificationError"]
 
 STATUS_PENDING = "pending"  # waiting, or being delivered
 STATUS_RETRY = "retry"  # an attempt failed, another one follows
@@ -150,11 +114,8 @@ _UTC = timezone.utc
 
 
 def _log() -> logging.Logger:
-    """The logger ``posthook``; by this name also where the file is vendored under another.
-
-    `logging` is imported by who has something to say: it is a sixth of what this file would import.
-    """
-    import logging
+    """The logger ``posthook``; by this name also where the file is vendored under another."""
+    import logging  # late: it is a sixth of what this file would import
 
     return logging.getLogger("posthook")
 
@@ -177,28 +138,23 @@ def _log() -> logging.Logger:
 class _Headers(dict[str, str]):
     """A dict of response headers whose look-ups ignore case, as header names do."""
 
-    def __missing__(self, name: str) -> str:
-        wanted = name.lower()
-        for key, value in self.items():
-            if key.lower() == wanted:
-                return value
-        raise KeyError(name)
+    def get(self, name: str, default: Any = None) -> Any:
+        return next((v for key, v in self.items() if key.lower() == name.lower()), default)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.get(name) is not None
 
-    def get(self, name: str, default: Any = None) -> Any:  # dict.get does not ask __missing__
-        try:
-            return self[name]
-        except KeyError:
-            return default
+    def __missing__(self, name: str) -> str:
+        if name not in self:
+            raise KeyError(name)
+        return str(self.get(name))
 
 
 class PosthookError(Exception):
     """Base of every error that this module raises, wrong arguments aside.
 
     Attributes:
-        message: what happened; the same as ``str(error)``. For an HTTP error, the server's text.
+        message: what happened, also ``str(error)``; for an HTTP error, the server's text.
         status_code: the HTTP status, or None where there was no answer.
         code: a word for programs, such as ``"not_found"``; made from the status.
         headers: the answer's headers, looked up in any case, or None.
@@ -206,8 +162,12 @@ class PosthookError(Exception):
         retry_after: seconds that the server asked to wait (``Retry-After``), or None.
     """
 
-    _status: int | None = None
-    _code = ""
+    message: str
+    status_code: int | None = None
+    code: str = ""
+    headers: Mapping[str, str] | None = None
+    body: str | None = None
+    retry_after: float | None = None
 
     def __init__(
         self,
@@ -217,13 +177,11 @@ class PosthookError(Exception):
         code: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self.message: str = str(message) or type(self).__name__
+        self.message = str(message) or type(self).__name__
         super().__init__(self.message)
-        self.status_code: int | None = self._status if status_code is None else status_code
-        self.code: str = code or self._code
-        self.headers: Mapping[str, str] | None = None if headers is None else _Headers(headers)
-        self.body: str | None = None
-        self.retry_after: float | None = None
+        self.status_code = self.status_code if status_code is None else status_code
+        self.code = code or self.code
+        self.headers = None if headers is None else _Headers(headers)
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -240,51 +198,44 @@ class _StatusError(PosthookError):
 class BadRequestError(_StatusError):
     """HTTP 400: a field is missing or wrong; the message says which."""
 
-    _status, _code = 400, "bad_request"
+    status_code, code = 400, "bad_request"
 
 
 class AuthenticationError(_StatusError):
     """HTTP 401: the API key is wrong or revoked; also raised when there is no key at all."""
 
-    _status, _code = 401, "authentication_error"
+    status_code, code = 401, "authentication_error"
 
 
 class ForbiddenError(_StatusError):
     """HTTP 403: the project's plan does not allow this call."""
 
-    _status, _code = 403, "forbidden"
+    status_code, code = 403, "forbidden"
 
 
 class NotFoundError(_StatusError):
     """HTTP 404: no such hook in the API key's project."""
 
-    _status, _code = 404, "not_found"
+    status_code, code = 404, "not_found"
 
 
 class PayloadTooLargeError(_StatusError):
     """HTTP 413: ``data`` is larger than the service takes (64 KB)."""
 
-    _status, _code = 413, "payload_too_large"
+    status_code, code = 413, "payload_too_large"
 
 
 class RateLimitError(_StatusError):
-    """HTTP 429: the month's hooks are used up, so trying again soon is of no use.
+    """HTTP 429: the month's hooks are used up; ``quota`` is what the headers tell, or None."""
 
-    Attributes:
-        quota: the quota as the answer's headers tell it, or None.
-    """
-
-    _status, _code = 429, "rate_limit_exceeded"
-
-    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message, headers)
-        self.quota: QuotaInfo | None = None
+    status_code, code = 429, "rate_limit_exceeded"
+    quota: QuotaInfo | None = None
 
 
 class InternalServerError(PosthookError):
     """HTTP 5xx: the service failed; ``status_code`` tells how."""
 
-    _code = "internal_error"
+    code = "internal_error"
 
     def __init__(
         self, message: str, status_code: int = 500, headers: Mapping[str, str] | None = None
@@ -296,12 +247,11 @@ class PosthookConnectionError(PosthookError):
     """No whole answer came: the network, DNS, TLS or a proxy failed.
 
     Attributes:
-        maybe_sent: False if no byte of the request was written, so that the server cannot have
-            seen it; True if it may have. After a failed ``schedule`` with True, look for the hook
-            with ``list(created_at_after=...)`` before scheduling again.
+        maybe_sent: False if no byte of the request was written. If True after ``schedule``, look
+            for the hook with ``list(created_at_after=...)`` before scheduling again.
     """
 
-    _code = "connection_error"
+    code = "connection_error"
     _is_final = False  # whether a repetition cannot mend it
 
     def __init__(self, message: str, *, maybe_sent: bool = True) -> None:
@@ -316,40 +266,30 @@ class PosthookTimeoutError(PosthookConnectionError, TimeoutError):
 class CallbackError(PosthookError):
     """An ``ack`` or ``nack`` was refused: bad token (401), one expired (410), a server fault."""
 
-    _code = "callback_error"
+    code = "callback_error"
 
     def __init__(self, message: str, status_code: int | None = None) -> None:
         super().__init__(message, status_code=status_code)
 
 
 class SignatureVerificationError(PosthookError):
-    """A delivery that must not be trusted, for whatever cause.
+    """A delivery that must not be trusted.
 
-    Attributes:
-        reason: ``no_key``, ``missing_header``, ``bad_timestamp``, ``too_old``, ``in_future``,
-            ``mismatch`` or ``bad_payload``.
+    ``reason`` is ``no_key``, ``missing_header``, ``bad_timestamp``, ``too_old``, ``in_future``,
+    ``mismatch`` or ``bad_payload``.
     """
 
-    _code = "signature_verification_error"
+    code = "signature_verification_error"
 
     def __init__(self, message: str, *, reason: str = "mismatch") -> None:
         super().__init__(message)
         self.reason: str = reason
 
 
-_STATUS_ERRORS: dict[int, type[_StatusError]] = {
-    400: BadRequestError,
-    401: AuthenticationError,
-    403: ForbiddenError,
-    404: NotFoundError,
-    413: PayloadTooLargeError,
-    429: RateLimitError,
-}
+_STATUS_ERRORS = {cls.status_code: cls for cls in _StatusError.__subclasses__()}
 
 
-def _status_error(
-    status: int, message: str, headers: Mapping[str, str] | None = None
-) -> PosthookError:
+def _status_error(status: int, message: str, headers: Mapping[str, str]) -> PosthookError:
     """The error for an HTTP status that is not 2xx."""
     if status in _STATUS_ERRORS:
         return _STATUS_ERRORS[status](message, headers)
@@ -365,20 +305,19 @@ def _status_error(
 #    takes its default, a field that is not known stays in ``Hook.raw``. Nothing here raises for it.
 # ==================================================================================================
 
-# Stands for a time that is absent or unreadable. datetime.min in UTC, yet not made from it: where
-# several subinterpreters live, 3.9 confuses it with timedelta.min.
+# Stands for a time that is absent or unreadable. It is datetime.min in UTC, yet not made from it:
+# where several subinterpreters live, 3.9 confuses that with timedelta.min.
 _NO_TIME = datetime(1, 1, 1, tzinfo=_UTC)
 
-
 _repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = 100  # characters; a datetime is shown whole
+_repr.maxstring, _repr.maxother = 100, 400  # characters; a time or a model is shown whole
 
 
 class _Model:
     """Base of the dataclasses.
 
-    It compares them by value, and has a repr that stays short whatever a server put into a field.
-    ``dataclass`` would generate both for each class, which takes a tenth of the import's time.
+    They compare by value, and their repr stays short whatever a server put into a field.
+    ``dataclass`` would generate both for each class: a tenth of the import's time.
     """
 
     def _values(self) -> tuple[object, ...]:
@@ -390,11 +329,11 @@ class _Model:
         return self._values() == other._values()
 
     def __repr__(self) -> str:
-        shown = []
-        for f in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, f.name)
-            text = repr(value) if isinstance(value, _Model) else _repr.repr(value)
-            shown += [f"{f.name}={text}"] if f.repr else []
+        shown = [
+            f"{f.name}={_repr.repr(getattr(self, f.name))}"
+            for f in fields(self)  # type: ignore[arg-type]
+            if f.repr
+        ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -407,13 +346,9 @@ class _Value(_Model):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class QuotaInfo(_Value):
-    """The month's quota of hooks, from the headers of the answer to ``schedule``.
+    """The calendar month's quota of hooks, as ``schedule`` learns it.
 
-    Attributes:
-        limit: hooks that may be scheduled in the calendar month.
-        usage: hooks scheduled in it so far, this one included.
-        remaining: hooks left.
-        resets_at: when a new month begins, or None if the server did not say so readably.
+    ``usage`` counts the hook just scheduled; ``resets_at`` is None if it was not readable.
     """
 
     limit: int
@@ -424,11 +359,9 @@ class QuotaInfo(_Value):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class HookRetryOverride(_Value):
-    """How often and how soon one hook's delivery is retried, instead of the project's settings.
+    """How one hook's delivery is retried, instead of the project's settings.
 
-    The ranges are the service's; it answers 400 outside of them.
-
-    Attributes:
+    Attributes: the ranges are the service's, which answers 400 outside of them.
         min_retries: retries after the first attempt, 1 to 15.
         delay_secs: seconds before a retry, 5 to 60.
         strategy: ``STRATEGY_FIXED``, or ``STRATEGY_EXPONENTIAL``: each delay longer than the last.
@@ -447,40 +380,32 @@ class HookRetryOverride(_Value):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> HookRetryOverride:
         """Read the API's object; what is missing or of a wrong type becomes 0, "" or None."""
-        most = data.get("maxDelaySecs")
+        get = data.get
         return cls(
-            min_retries=_whole(data.get("minRetries")),
-            delay_secs=_whole(data.get("delaySecs")),
-            strategy=_text(data.get("strategy")),
-            backoff_factor=_number(data.get("backoffFactor"), None),
-            max_delay_secs=most if type(most) is int else None,
-            jitter=data.get("jitter") is True,
+            _whole(get("minRetries")),
+            _whole(get("delaySecs")),
+            _text(get("strategy")),
+            _number(get("backoffFactor")) or None,
+            _whole(get("maxDelaySecs")) or None,
+            get("jitter") is True,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """The API's object, without what was not given."""
-        optional = {
+        given = {
+            "minRetries": self.min_retries,
+            "delaySecs": self.delay_secs,
+            "strategy": self.strategy,
             "backoffFactor": self.backoff_factor,
             "maxDelaySecs": self.max_delay_secs,
             "jitter": self.jitter or None,
         }
-        return {
-            "minRetries": self.min_retries,
-            "delaySecs": self.delay_secs,
-            "strategy": self.strategy,
-            **{name: value for name, value in optional.items() if value is not None},
-        }
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class HookSequenceData(_Value):
-    """Where a hook stands in a sequence.
-
-    Attributes:
-        sequence_id: the sequence's id.
-        step_name: the step that this hook runs.
-        sequence_last_run_at: when the sequence ran last, as the server's text (RFC 3339).
-    """
+    """The step of a sequence that a hook runs. The time is the server's text (RFC 3339)."""
 
     sequence_id: str
     step_name: str
@@ -489,10 +414,9 @@ class HookSequenceData(_Value):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> HookSequenceData:
         """Read the API's object; what is missing or no text becomes ``""``."""
+        get = data.get
         return cls(
-            sequence_id=_text(data.get("sequenceID")),
-            step_name=_text(data.get("stepName")),
-            sequence_last_run_at=_text(data.get("sequenceLastRunAt")),
+            _text(get("sequenceID")), _text(get("stepName")), _text(get("sequenceLastRunAt"))
         )
 
 
@@ -503,20 +427,16 @@ class Hook(_Model):
     Times are aware datetimes; one that is absent or unreadable is ``datetime.min`` in UTC.
 
     Attributes:
-        id: the hook's id, also the idempotency key of its deliveries.
-        path: the path under the project's domain that it is delivered to.
+        id: also the idempotency key of its deliveries.
+        path, domain: where it is delivered; ``domain`` is None if the server did not say.
         data: the payload, any JSON value.
-        post_at: when it is due.
+        post_at, created_at, updated_at: when it is due, was scheduled, was last changed.
         status: ``STATUS_PENDING``, ``STATUS_RETRY``, ``STATUS_COMPLETED`` or ``STATUS_FAILED``.
-        post_duration_seconds: seconds that the last delivery took; 0.0 before the first.
-        created_at, updated_at: when it was scheduled, and last changed.
-        domain: the domain that it is delivered to, or None if the server did not say.
-        attempts: deliveries attempted so far.
-        failure_error: why the last attempt failed, or ``""``.
-        sequence_data: its place in a sequence, or None.
-        retry_override: its own retry settings, or None for the project's.
+        post_duration_seconds: what the last delivery took; 0.0 before the first.
+        attempts, failure_error: deliveries so far, and why the last one failed, or ``""``.
+        sequence_data, retry_override: None if it belongs to no sequence, has no own settings.
         quota: the quota after ``schedule``; None on every other call.
-        raw: the object as the server sent it, with every field this class does not name.
+        raw: the object as the server sent it, with every field that this class does not name.
     """
 
     id: str
@@ -546,7 +466,7 @@ class Hook(_Model):
             get("data"),
             _time(get("postAt")),
             _text(get("status")),
-            _number(get("postDurationSeconds"), 0.0),
+            _number(get("postDurationSeconds")),
             _time(get("createdAt")),
             _time(get("updatedAt")),
             domain if type(domain) is str else None,
@@ -562,10 +482,8 @@ class Hook(_Model):
 class Page(list["Hook"]):
     """One page of hooks: a list with what the server said about the rest.
 
-    Attributes:
-        cursor: pass it to ``list(cursor=...)`` for the next page; None on the last one, or from a
-            server that has no cursors.
-        total_items: how many hooks match in all, or None if the server did not say.
+    ``list(cursor=page.cursor)`` is the next page; None on the last, or if the server has no
+    cursors. ``total_items`` is how many hooks match in all, or None if the server did not say.
     """
 
     def __init__(
@@ -576,17 +494,13 @@ class Page(list["Hook"]):
         total_items: int | None = None,
     ) -> None:
         super().__init__(hooks)
-        self.cursor: str | None = cursor
-        self.total_items: int | None = total_items
+        self.cursor = cursor
+        self.total_items = total_items
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class BulkActionResult(_Value):
-    """What a bulk call did.
-
-    Attributes:
-        affected: hooks acted on; those that are unknown or in the wrong state are not counted.
-    """
+    """What a bulk call did: ``affected`` hooks were known, in the right state, and acted on."""
 
     affected: int
 
@@ -600,10 +514,9 @@ class BulkActionResult(_Value):
 class CallbackResult(_Value):
     """What an ``ack`` or ``nack`` did.
 
-    Attributes:
-        applied: True if the hook is now as asked; a repeated callback says True again.
-        status: the hook's status: ``completed``, ``nacked``, ``failed``, ``not_found`` (the hook
-            was deleted), ``conflict`` (a newer attempt has started) or ``unknown``.
+    ``applied`` is True if the hook is now as asked, also after a repeated call. ``status`` is the
+    hook's: ``completed``, ``nacked``, ``failed``, ``not_found`` (it was deleted), ``conflict`` (a
+    newer attempt has started) or ``unknown``.
     """
 
     applied: bool
@@ -620,12 +533,10 @@ class Delivery(_Model):
         path: the path that the hook was scheduled with.
         data: the payload, any JSON value.
         body: the exact bytes that were signed.
-        post_at, posted_at: when it was due, and when it was sent (aware datetimes; absent or
-            unreadable: ``datetime.min`` in UTC).
+        post_at, posted_at: when it was due, and when it was sent; all times as in ``Hook``.
         created_at, updated_at: when the hook was scheduled, and last changed.
-        ack_url, nack_url: where to report the result of an async hook; None for both unless the
-            delivery has both. They are not signed: see the README before calling them from a
-            place that anyone can reach.
+        ack_url, nack_url: where an async hook's result is reported; None unless both came. They
+            are not signed: see the README before calling them where anyone can reach you.
     """
 
     hook_id: str
@@ -646,12 +557,9 @@ _ACCEPT_SECONDS = (10, 10_800)  # the service's range for Posthook-Async-Timeout
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Result(_Value):
-    """What a handler function says about a delivery: make one with ``ack``, ``accept`` or ``nack``.
+    """What a handler function says about a delivery: made by ``ack``, ``accept`` or ``nack``.
 
-    Attributes:
-        kind: ``"ack"``, ``"accept"`` or ``"nack"``.
-        timeout: seconds until the callback is due, for ``accept``; else None.
-        error: the object given to ``nack``; else None.
+    ``kind`` is that name, ``timeout`` what ``accept`` was given, ``error`` what ``nack`` was.
     """
 
     kind: str
@@ -667,26 +575,18 @@ class Result(_Value):
     def accept(cls, timeout: float) -> Result:
         """The delivery is worked on: answered 202; call ``ack`` or ``nack`` within ``timeout``.
 
-        Args:
-            timeout: seconds until then, 10 to 10,800 (the service's range).
-
-        Raises:
-            ValueError, TypeError: for anything else.
+        That is 10 to 10,800 seconds (the service's range), else ValueError or TypeError.
         """
+        least, most = _ACCEPT_SECONDS
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
             raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
-        least, most = _ACCEPT_SECONDS
         if not least <= timeout <= most:
             raise ValueError(f"timeout is {least} to {most} seconds")
         return cls("accept", timeout)
 
     @classmethod
     def nack(cls, error: object = None) -> Result:
-        """The delivery failed: answered 500, Posthook tries again or gives up.
-
-        Args:
-            error: why, for the log and the answer; a text or an exception.
-        """
+        """The delivery failed: answered 500, with ``error`` (text or an exception) as why."""
         return cls("nack", None, error)
 
 
@@ -701,13 +601,11 @@ def _whole(value: object) -> int:
     return value if type(value) is int else 0
 
 
-def _number(value: object, default: Any) -> Any:
-    if type(value) is float:
-        return value
+def _number(value: object) -> float:
     try:
-        return float(value) if type(value) is int else default
+        return float(value) if type(value) in (int, float) else 0.0  # type: ignore[arg-type]
     except OverflowError:
-        return default
+        return 0.0
 
 
 # RFC 3339, one reader and one writer. datetime.fromisoformat alone takes neither "Z" nor three of
@@ -730,22 +628,21 @@ def _parse_time(text: str) -> datetime:
     return moment + timedelta(seconds=1) if leap else moment
 
 
+_NO_TIME_ERRORS = (TypeError, ValueError, OverflowError)
 _from_iso = datetime.fromisoformat if sys.version_info >= (3, 11) else _parse_time
 
 
-def _time(value: object) -> datetime:
+def _time(value: Any) -> datetime:
     """Read a time that the server sent; one that is absent or unreadable is _NO_TIME."""
-    if type(value) is not str:
-        return _NO_TIME
     try:
         moment = _from_iso(value)  # a sixth of what _parse_time takes, and right for most
         if moment.tzinfo is not None:
             return moment
-    except (ValueError, OverflowError):
+    except _NO_TIME_ERRORS:
         pass
     try:
         return _parse_time(value)
-    except (ValueError, OverflowError):
+    except _NO_TIME_ERRORS:
         return _NO_TIME
 
 
@@ -756,7 +653,7 @@ def _format_time(moment: datetime) -> str:
 
 # Durations, one reader and one writer: days, hours, minutes, seconds, each once, large first.
 
-_DURATION = r"(?a)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?"
+_DURATION = r"(?a)(?:(\d{1,12})d)?(?:(\d{1,12})h)?(?:(\d{1,12})m)?(?:(\d{1,12})s)?"
 _UNIT_SECONDS = (86_400, 3_600, 60, 1)
 
 
@@ -765,8 +662,6 @@ def _parse_duration(text: str) -> int:
     match = re.fullmatch(_DURATION, text)
     if not text or match is None:
         raise ValueError(f'no duration such as "90s", "5m" or "1d2h30m": {text[:40]!r}')
-    if any(len(count) > 12 for count in match.groups("")):
-        raise ValueError("a duration of more than 12 digits")
     return sum(int(n or 0) * unit for n, unit in zip(match.groups(), _UNIT_SECONDS))
 
 
@@ -1373,94 +1268,71 @@ def _json_body(value: object, what: str) -> bytes:
     """``value`` as JSON. Raises ValueError or TypeError, which name ``what``."""
     try:
         return _encode_json(value).encode()
-    except RecursionError:
-        raise ValueError(f"{what} is nested too deep for JSON") from None
-    except ValueError as error:
-        raise ValueError(f"{what} cannot be sent as JSON: {error}") from None
-    except TypeError as error:
-        raise TypeError(f"{what} cannot be sent as JSON: {error}") from None
+    except (RecursionError, ValueError, TypeError) as error:
+        refusal = TypeError if isinstance(error, TypeError) else ValueError
+        raise refusal(f"{what} cannot be sent as JSON: {error}") from None
+
+
+def _checked_text(name: str, value: object, wanted: str = "text") -> str:
+    """``value`` if it is text that says something; else a refusal that tells what is ``wanted``."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {wanted}, not {type(value).__name__}")
+    if not value.strip():
+        raise ValueError(f"{name} is empty: pass {wanted}")
+    if not value.isascii() and value != value.encode(errors="ignore").decode():
+        raise ValueError(f"{name} holds half of a surrogate pair, which UTF-8 cannot")
+    return value
 
 
 def _schedule_call(
-    path: str,
-    data: object,
-    post_at: datetime | str | None,
-    post_at_local: datetime | str | None,
-    timezone: object,
-    post_in: timedelta | str | None,
-    retry_override: HookRetryOverride | None,
+    path: str, data: object, override: object, zone: object, **modes: object
 ) -> _Call:
-    modes = [mode is not None for mode in (post_at, post_at_local, post_in)]
-    if sum(modes) != 1:
-        rule = (
-            "Only one scheduling mode is allowed"
-            if any(modes)
-            else "Exactly one scheduling mode is required"
-        )
-        raise ValueError(f"{rule}: post_in, post_at, or post_at_local with timezone")
-    body: dict[str, object] = {"path": _checked_path(path), "data": {} if data is None else data}
-    if post_at_local is not None:
-        body["postAtLocal"], body["timezone"] = _local_time(post_at_local, timezone)
-    elif timezone is not None:
+    given = [(mode, when) for mode, when in modes.items() if when is not None]
+    if len(given) != 1:
+        rule = "Only one" if given else "Exactly one"
+        raise ValueError(f"{rule} scheduling mode: post_in, post_at, or post_at_local + timezone")
+    mode, when = given[0]
+    body = {"path": _checked_path(path), "data": {} if data is None else data}
+    if mode == "post_at_local":
+        body["postAtLocal"], body["timezone"] = _local_time(when, zone)
+    elif zone is not None:
         raise ValueError("timezone belongs to post_at_local: leave it out, or use that mode")
-    elif post_at is not None:
-        body["postAt"] = _moment("post_at", post_at)
     else:
-        body["postIn"] = _delay(post_in)
-    if retry_override is not None:
-        if not isinstance(retry_override, HookRetryOverride):
-            raise TypeError("retry_override is a HookRetryOverride")
-        body["retryOverride"] = retry_override.to_dict()
+        body[_api_name(mode)] = _moment(mode, when) if mode == "post_at" else _delay(when)
+    if isinstance(override, HookRetryOverride):
+        body["retryOverride"] = override.to_dict()
+    elif override is not None:
+        raise TypeError("retry_override is a HookRetryOverride")
     return _Call("POST", "/v1/hooks", _json_body(body, "data"), repeatable=False)
 
 
 def _checked_path(path: str) -> str:
-    if not isinstance(path, str):
-        raise TypeError(f'path is text such as "/webhooks/x", not {type(path).__name__}')
-    if not path.startswith("/") or re.search(_CONTROL, path) or not _is_encodable(path):
+    _checked_text("path", path, 'text such as "/webhooks/x"')
+    if not path.startswith("/") or re.search(_CONTROL, path):
         raise ValueError('path begins with "/" and has no control characters: "/webhooks/x"')
     return path
 
 
-def _is_encodable(text: str) -> bool:
-    """Whether UTF-8 can hold it: halves of surrogate pairs it cannot."""
-    return text.isascii() or text == text.encode(errors="ignore").decode()
-
-
 def _moment(name: str, value: object) -> str:
     """A point in time as the API takes it: text unchanged, an aware datetime as RFC 3339."""
-    if isinstance(value, datetime):
-        if value.utcoffset() is None:
-            raise ValueError(
-                f"{name} must be timezone-aware: pass datetime.now(timezone.utc) and the like"
-                + (", or use post_at_local" if name == "post_at" else "")
-            )
-        try:
-            return _format_time(value)
-        except OverflowError:
-            raise ValueError(f"{name} is outside of the years 1 to 9999 in UTC") from None
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is an aware datetime or RFC 3339 text, not {type(value).__name__}")
-    if not value.strip():
-        raise ValueError(f"{name} is empty: pass an aware datetime or RFC 3339 text")
-    return value
+    if not isinstance(value, datetime):
+        return _checked_text(name, value, "an aware datetime or RFC 3339 text")
+    if value.utcoffset() is None:
+        other = ", or use post_at_local" if name == "post_at" else ""
+        raise ValueError(f"{name} must be timezone-aware: pass datetime.now(timezone.utc){other}")
+    try:
+        return _format_time(value)
+    except OverflowError:
+        raise ValueError(f"{name} is outside of the years 1 to 9999 in UTC") from None
 
 
 def _delay(value: object) -> str:
     """A duration as the API takes it: text unchanged, a timedelta in whole seconds, never early."""
-    if isinstance(value, timedelta):
-        if value <= timedelta(0):
-            raise ValueError("post_in is longer than zero; for a past time use post_at")
-        return _format_duration(value)
-    if not isinstance(value, str):
-        raise TypeError(f'post_in is text such as "5m" or a timedelta, not {type(value).__name__}')
-    try:
-        nothing = not value.strip() or _parse_duration(value) == 0
-    except ValueError:
-        nothing = False  # a form that only the server can judge
-    if nothing:
-        raise ValueError('post_in is a duration of at least one second: "90s", "5m", "1d2h30m"')
-    return value
+    text = _format_duration(value) if isinstance(value, timedelta) else value
+    text = _checked_text("post_in", text, 'a timedelta, or text such as "90s", "5m", "1d2h30m"')
+    if text.startswith("-") or not text.strip("0dhms"):
+        raise ValueError("post_in is longer than zero; for a past time use post_at")
+    return text
 
 
 def _local_time(value: object, zone: object) -> tuple[str, str]:
@@ -1471,75 +1343,54 @@ def _local_time(value: object, zone: object) -> tuple[str, str]:
         if value.fold and value.timestamp() > value.replace(fold=0).timestamp():
             # Posthook takes the earlier of the two instants: this one would come an hour early.
             raise ValueError("post_at_local happens twice, and this is the later one: use post_at")
-        zone = value.tzinfo
-        if not isinstance(getattr(zone, "key", None), str):
-            raise ValueError("post_at_local needs a ZoneInfo with a name: else use post_at")
+        zone = getattr(value.tzinfo, "key", None)
     if zone is None:
-        raise ValueError('post_at_local needs timezone, such as "America/New_York"')
-    name = zone if isinstance(zone, str) else getattr(zone, "key", None)
-    if not isinstance(name, str):
-        raise TypeError("timezone is a name such as 'Europe/Berlin', or a ZoneInfo that has one")
-    if not name.strip():
-        raise ValueError('timezone is empty: pass a name such as "America/New_York"')
+        raise ValueError("post_at_local needs timezone: a name, or a ZoneInfo with a name")
     if isinstance(value, datetime):
-        return value.replace(tzinfo=None, microsecond=0).isoformat(), name
-    if not isinstance(value, str):
-        raise TypeError(f"post_at_local is a datetime or text, not {type(value).__name__}")
-    if not value.strip():
-        raise ValueError('post_at_local is empty: pass a time such as "2030-03-01T09:00:00"')
-    return value, name
+        value = value.replace(tzinfo=None, microsecond=0).isoformat()
+    local = _checked_text("post_at_local", value, 'a datetime or text: "2030-03-01T09:00:00"')
+    wanted = 'a name such as "Europe/Berlin", or a ZoneInfo that has one'
+    return local, _checked_text("timezone", getattr(zone, "key", zone), wanted)
+
+
+def _checked_id(id: object) -> str:
+    return _checked_text("a hook id", id, "text: pass str(id)")
 
 
 def _hook_call(method: str, id: str) -> _Call:
-    if not id:
-        raise ValueError("hook id is required")
-    if not isinstance(id, str):
-        raise TypeError(f"a hook id is text: pass str(id), not {type(id).__name__}")
-    if not id.strip() or id in (".", ".."):  # the dots would name another resource
-        raise ValueError("hook id is required: blank text, '.' and '..' are none")
-    if not _is_encodable(id):
-        raise ValueError("a hook id is Unicode text: this one holds half of a surrogate pair")
     from urllib.parse import quote
 
+    if not id or _checked_id(id) in (".", ".."):  # the dots would name another resource
+        raise ValueError("hook id is required")
     return _Call(method, f"/v1/hooks/{quote(id, safe='')}")
 
 
 def _list_call(query: Mapping[str, object]) -> _Call:
-    """The call for one page; a parameter that is None or "" is left out."""
     from urllib.parse import urlencode
 
-    given = {
-        # urlencode calls str(), which gives an enum's name, not its value.
-        name: value.encode() if isinstance(value, str) else value
-        for name, value in query.items()
-        if value is not None and value != ""
-    }
+    # urlencode calls str(), which gives an enum's name, not its value.
+    given = {n: value.encode() if isinstance(value, str) else value for n, value in query.items()}
     return _Call("GET", f"/v1/hooks?{urlencode(given)}" if given else "/v1/hooks")
 
 
-def _list_query(
-    *,
-    status: str | None = None,
-    limit: int | None = None,
-    offset: int | None = None,
-    cursor: str | None = None,
-    sort_by: str | None = None,
-    sort_order: str | None = None,
-    **times: datetime | str | None,
-) -> dict[str, object]:
+def _list_query(*, limit: int | None, offset: int | None, **filters: object) -> _Body:
+    """The query of one page; a parameter that is None or "" is left out."""
+    query: _Body = {}
     if limit is not None:
-        _checked_count("limit", limit)
-    if offset is not None and (type(offset) is not int or offset < 0):
-        raise ValueError("offset is a whole number from 0")
-    texts = {"status": status, "cursor": cursor, "sort_by": sort_by, "sort_order": sort_order}
-    for name, value in texts.items():
-        if value is not None and not isinstance(value, str):
+        query["limit"] = _checked_count("limit", limit)
+    if offset is not None:
+        if type(offset) is not int or offset < 0:
+            raise ValueError("offset is a whole number from 0")
+        query["offset"] = offset
+    for name, value in filters.items():
+        if value is None or (isinstance(value, str) and not value):
+            continue
+        if "_at_" in name:
+            value = _moment(name, value)
+        if not isinstance(value, str):
             raise TypeError(f"{name} is text, not {type(value).__name__}")
-    query: dict[str, object] = {**texts, "limit": limit, "offset": offset}
-    for name, moment in times.items():
-        is_left_out = moment is None or (isinstance(moment, str) and not moment)
-        query[name] = None if is_left_out else _moment(name, moment)
-    return {_api_name(name): value for name, value in query.items()}
+        query[_api_name(name)] = value
+    return query
 
 
 def _api_name(name: str) -> str:
@@ -1553,51 +1404,26 @@ def _checked_count(name: str, value: object) -> int:
     return value
 
 
-def _bulk_call(action: str, body: dict[str, object]) -> _Call:
-    return _Call("POST", f"/v1/hooks/bulk/{action}", _json_body(body, "ids"), repeatable=False)
-
-
-def _bulk_ids(hook_ids: Iterable[str]) -> dict[str, object]:
+def _bulk_ids(hook_ids: Iterable[str]) -> _Body:
     if isinstance(hook_ids, (str, bytes)):
         raise TypeError("hook_ids is a list of ids: pass [id]")
-    ids = []
-    for id in hook_ids:
-        if not isinstance(id, str):
-            raise TypeError(f"a hook id is text: pass str(id), not {type(id).__name__}")
-        if not id.strip() or not _is_encodable(id):
-            raise ValueError("hook_ids holds an id that is empty or no Unicode text")
-        ids.append(id)
-        if len(ids) > _MOST_HOOKS:
-            raise ValueError(f"at most {_MOST_HOOKS} hook_ids a call: make several calls")
-    if not ids:
-        raise ValueError("hook_ids is empty: pass at least one id")
+    ids = [_checked_id(id) for id in islice(hook_ids, _MOST_HOOKS + 1)]
+    if not 1 <= len(ids) <= _MOST_HOOKS:
+        raise ValueError(f"hook_ids holds 1 to {_MOST_HOOKS} ids: for more, make several calls")
     return {"hookIDs": ids}
 
 
-def _bulk_range(
-    start_time: datetime | str,
-    end_time: datetime | str,
-    limit: int,
-    endpoint_key: str | None,
-    sequence_id: str | None,
-) -> dict[str, object]:
-    body: dict[str, object] = {
-        "startTime": _moment("start_time", start_time),
-        "endTime": _moment("end_time", end_time),
+def _bulk_range(start: object, end: object, limit: int, key: object, sequence: object) -> _Body:
+    body: _Body = {
+        "startTime": _moment("start_time", start),
+        "endTime": _moment("end_time", end),
         "limit": _checked_count("limit", limit),
     }
-    narrower = (
-        ("endpointKey", "endpoint_key", endpoint_key),
-        ("sequenceID", "sequence_id", sequence_id),
-    )
-    for api_name, name, value in narrower:
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            raise TypeError(f"{name} is text, not {type(value).__name__}")
-        if not value:  # left out, it would widen the range to every hook
-            raise ValueError(f"{name} is empty: leave it out to take every hook of the range")
-        body[api_name] = value
+    # Left out, an empty one of these would widen the range to every hook.
+    if key is not None:
+        body["endpointKey"] = _checked_text("endpoint_key", key)
+    if sequence is not None:
+        body["sequenceID"] = _checked_text("sequence_id", sequence)
     return body
 
 
@@ -1608,7 +1434,8 @@ def _checked_timeout(value: object) -> float:
     raise ValueError("timeout is a positive, finite number of seconds")
 
 
-_HOST = r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]+(%25[A-Za-z0-9._-]+)?"  # a name, or an IPv6 address
+_LABEL = r"(?!-)[\w-]{0,63}(?<!-)"  # _HOST is labels and dots, or an IPv6 address
+_HOST = rf"(?a)(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*|[\da-fA-F.]*:[\da-fA-F.:]+(%25[\w.-]+)?"
 
 
 def _checked_url(url: object, name: str) -> str:
@@ -1619,33 +1446,23 @@ def _checked_url(url: object, name: str) -> str:
 
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        host, has_port_0 = parts.hostname or "", parts.port == 0
     except ValueError:
         raise ValueError(f"{name} has a bad host or port") from None
     if parts.scheme not in ("http", "https"):
         raise ValueError(f"{name} begins with https:// or http://")
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise ValueError(f"{name} holds a space, a control or a non-ASCII character: encode it")
-    if (
-        "@" in parts.netloc
-        or not re.fullmatch(_HOST, host)
-        or any(map(_is_bad_label, host.split(".")))
-    ):
-        raise ValueError(f"{name} has no host, or a bad one")
-    if port == 0:
-        raise ValueError(f"{name} has a bad host or port")
+    if "@" in parts.netloc or has_port_0 or not re.fullmatch(_HOST, host):
+        raise ValueError(f"{name} has no host, or a bad host or port")
     return url
-
-
-def _is_bad_label(label: str) -> bool:
-    return len(label) > 63 or label.startswith("-") or label.endswith("-")
 
 
 # Answers. Each reader takes an answer of any status, and gives the call's result or raises.
 
 
 def _read_hook(answer: _Answer) -> Hook:
-    return _hook(answer, _data(answer))
+    return _hook(answer, _envelope(answer)["data"])
 
 
 def _read_scheduled(answer: _Answer) -> Hook:
@@ -1656,21 +1473,14 @@ def _read_scheduled(answer: _Answer) -> Hook:
 
 def _read_page(answer: _Answer) -> Page:
     envelope = _envelope(answer)
-    items = envelope["data"]
-    if items is None:
-        items = []
+    items = [] if envelope["data"] is None else envelope["data"]
     if type(items) is not list:
         raise _unusable(answer, '"data" is no list')
     meta = envelope.get("meta")
     meta = meta if type(meta) is dict else {}
     # Where the cursor stands is not documented: the likely places, likeliest first.
-    places = [
-        (meta, "cursor"),
-        (meta, "nextCursor"),
-        (envelope, "cursor"),
-        (envelope, "nextCursor"),
-    ]
-    cursors = [_text(place.get(name)) for place, name in places]
+    places = (meta, envelope)
+    cursors = (_text(place.get(name)) for place in places for name in ("cursor", "nextCursor"))
     total = meta.get("totalItems")
     return Page(
         [_hook(answer, item) for item in items],
@@ -1680,7 +1490,7 @@ def _read_page(answer: _Answer) -> Page:
 
 
 def _read_affected(answer: _Answer) -> BulkActionResult:
-    data = _data(answer)
+    data = _envelope(answer)["data"]
     if type(data) is not dict:
         raise _unusable(answer, '"data" is no object')
     return BulkActionResult.from_dict(data)
@@ -1695,10 +1505,6 @@ def _hook(answer: _Answer, item: object) -> Hook:
     if type(item) is not dict or type(item.get("id")) is not str:
         raise _unusable(answer, "a hook is no object with an id")
     return Hook.from_dict(item)
-
-
-def _data(answer: _Answer) -> object:
-    return _envelope(answer)["data"]
 
 
 def _envelope(answer: _Answer) -> dict[str, Any]:
@@ -1747,8 +1553,8 @@ def _raise_for_status(answer: _Answer) -> None:
 def _retry_after(answer: _Answer) -> float | None:
     """Seconds to wait, from ``Retry-After`` as seconds or as an HTTP date."""
     value = answer.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit() and len(value) <= 9:
-        return float(value)
+    if (seconds := _count(value)) is not None:
+        return float(seconds)
     if not value.endswith("GMT"):
         return None
     from email.utils import parsedate_to_datetime
@@ -1761,18 +1567,15 @@ def _retry_after(answer: _Answer) -> float | None:
 
 def _quota(headers: Mapping[str, str]) -> QuotaInfo | None:
     """The quota headers; None without a readable limit. Never raises: the hook exists already."""
-    if "posthook-hookquota-limit" not in headers:
-        return None
     limit, usage, remaining = (
-        _count(headers.get(f"posthook-hookquota-{name}", "0"))
+        _count(headers.get(f"posthook-hookquota-{name}", ""))
         for name in ("limit", "usage", "remaining")
     )
     resets_at = _time(headers.get("posthook-hookquota-resets-at"))
     if limit is None:
         return None
-    return QuotaInfo(
-        limit, usage or 0, remaining or 0, None if resets_at == _NO_TIME else resets_at
-    )
+    is_readable = resets_at != _NO_TIME
+    return QuotaInfo(limit, usage or 0, remaining or 0, resets_at if is_readable else None)
 
 
 def _count(text: str) -> int | None:
@@ -1780,43 +1583,32 @@ def _count(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
-def _walk(
-    status: str | None,
-    page_size: int,
-    post_at_after: datetime | str | None,
-    post_at_before: datetime | str | None,
-    created_at_after: datetime | str | None,
-    created_at_before: datetime | str | None,
-) -> _Walk:
-    _checked_count("page_size", page_size)
-    return _Walk(
-        _list_query(
-            status=status,
-            limit=page_size,
-            sort_by=SORT_BY_POST_AT,
-            sort_order=SORT_ORDER_ASC,
-            post_at_after=post_at_after,
-            post_at_before=post_at_before,
-            created_at_after=created_at_after,
-            created_at_before=created_at_before,
-        )
+def _walk(status: str | None, page_size: int, *times: datetime | str | None) -> _Walk:
+    names = ("post_at_after", "post_at_before", "created_at_after", "created_at_before")
+    query = _list_query(
+        status=status,
+        limit=_checked_count("page_size", page_size),
+        offset=None,
+        sort_by=SORT_BY_POST_AT,
+        sort_order=SORT_ORDER_ASC,
+        **dict(zip(names, times)),
     )
+    return _Walk(query, page_size)
 
 
 class _Walk:
     """The way through all pages of a list, in order of ``postAt``, without loss, repeat or loop.
 
     ``query`` says what to ask next, None at the end; ``take`` wants the page and gives what is new.
-
     A server with cursors is followed along them. Another one is asked for what is posted after the
     last hook, less a microsecond so that hooks of the same time are not lost; those that came
     before are told by their ids, and the page is longer by their number.
     """
 
-    def __init__(self, query: dict[str, object]) -> None:
+    def __init__(self, query: _Body, page_size: int) -> None:
         self._asked = query
-        self._page_size = self._limit = _checked_count("page_size", query["limit"])
-        self._start = _time(query["postAtAfter"])
+        self._page_size = self._limit = page_size
+        self._start = _time(query.get("postAtAfter"))
         self._longest = 1  # of the pages so far
         self._page: Page | None = None
         self._new: list[Hook] = []
@@ -1829,7 +1621,7 @@ class _Walk:
         self._seen.update(hook.id for hook in self._new)
         return self._new
 
-    def query(self) -> dict[str, object] | None:
+    def query(self) -> _Body | None:
         """What to ask next. Raises PosthookError where that would lose hooks or never end."""
         page = self._page
         if page is None:
@@ -1850,9 +1642,7 @@ class _Walk:
         try:
             after = last.astimezone(_UTC) - timedelta(microseconds=1)
         except OverflowError:  # no time, or the first or last of datetime's
-            raise PosthookError(
-                "list_all: the last hook of a page has no postAt to go on from"
-            ) from None
+            raise PosthookError("list_all: the last hook of a page has no usable postAt") from None
         # Those of the microsecond before may come again too: what is finer was cut from post_at.
         again = sum(hook.post_at >= after for hook in page)
         self._longest = max(self._longest, len(page))
@@ -1863,7 +1653,7 @@ class _Walk:
 
     def _is_last(self, page: Page) -> bool:
         """Whether nothing follows. A full page says nothing, unless it can grow no further."""
-        if self._asked["cursor"] is not None:
+        if "cursor" in self._asked:
             return True  # a server with cursors, and it gave none
         complete = page.total_items is not None and page.total_items <= len(page)
         if len(page) >= self._limit:
@@ -1872,7 +1662,7 @@ class _Walk:
         ended = not self._new and len(page) < self._longest
         return complete or ended or page.total_items is None
 
-    def _ask(self, **changes: object) -> dict[str, object]:
+    def _ask(self, **changes: object) -> _Body:
         self._asked = {**self._asked, **changes}
         return self._asked
 
@@ -2808,24 +2598,20 @@ def _foreign_error(error: Exception, call: _Call) -> PosthookError:
 
 
 class Posthook:
-    """The client. One serves any number of threads; ``with`` closes it.
+    """The client: ``hooks`` calls the service, ``signatures`` verifies deliveries.
+
+    One serves any number of threads; ``with`` closes it.
 
     Args:
         api_key: the project's API key; else ``POSTHOOK_API_KEY``.
         base_url: the API's URL; else ``POSTHOOK_BASE_URL``, else ``https://api.posthook.io``. A
             trailing ``/`` or ``/v1`` is dropped.
-        timeout: seconds that a call may take in all: name look-up (as far as that can be limited),
-            connecting, TLS, every byte, repeats and the pauses between them.
+        timeout: seconds that a call may take in all, repeats and the pauses between them included.
         signing_key: for ``signatures``: a key, or a list of them while you roll keys; else
             ``POSTHOOK_SIGNING_KEY``.
-        http_client: what sends the requests instead of an opener of this client's own: one from
-            ``build_opener`` or urllib, or an object with the ``request`` of httpx.Client or
-            requests.Session. It is neither changed nor closed.
+        http_client: sends the requests instead of this client: an opener from ``build_opener`` or
+            urllib, an httpx.Client or a requests.Session. It is neither changed nor closed.
         max_retries: repeats after a failed attempt, where a repeat does no harm; 0 for none.
-
-    Attributes:
-        hooks: schedule, get, list and delete hooks; ``hooks.bulk`` acts on many.
-        signatures: verifies deliveries.
 
     Raises:
         AuthenticationError: if there is no API key.
@@ -2862,14 +2648,11 @@ class Posthook:
 
 
 class HooksService:
-    """Hooks: schedule, get, list, delete. Used as ``client.hooks``.
+    """Hooks: schedule, get, list, delete; ``bulk`` acts on many. Used as ``client.hooks``.
 
-    Every method takes ``timeout``, the seconds that this call may take (None: the client's), and
-    raises a ``PosthookError`` for whatever the network or the service does; a wrong argument is a
-    ``ValueError`` or a ``TypeError`` before anything is sent.
-
-    Attributes:
-        bulk: acts on many hooks at once.
+    ``timeout`` is the seconds that this one call may take (None: the client's). Whatever the
+    network or the service does is a ``PosthookError``; a wrong argument is a ``ValueError`` or a
+    ``TypeError``, before anything is sent.
     """
 
     def __init__(self, api: _Api) -> None:
@@ -2896,21 +2679,18 @@ class HooksService:
             path: where under the project's domain it is delivered, from ``"/"`` on.
             data: the payload, whatever ``json.dumps`` takes; None is sent as ``{}``.
             post_at: an aware datetime, or RFC 3339 text; a past time means now.
-            post_at_local: wall time in ``timezone``: a datetime, or ``"YYYY-MM-DDTHH:MM:SS"``. A
-                time that daylight saving skips becomes the first that exists, one that comes twice
-                the earlier one. A datetime that carries a ZoneInfo needs no ``timezone``.
-            timezone: an IANA name or a ZoneInfo; the service knows the names, not this module.
+            post_at_local: wall time in ``timezone``: a datetime, or ``"YYYY-MM-DDTHH:MM:SS"``. One
+                that daylight saving skips becomes the first that exists, of two the earlier one.
+            timezone: an IANA name or a ZoneInfo; not needed where ``post_at_local`` carries one.
             post_in: a timedelta, or text in days, hours, minutes and seconds: ``"1d2h30m"``.
             retry_override: retry settings of this hook's own.
 
-        Returns:
-            The hook, with ``quota`` filled in.
-
         Raises:
-            RateLimitError: if the month's quota is used up.
+            RateLimitError: if the month's quota is used up; the hook's ``quota`` tells beforehand.
             PosthookConnectionError: ``maybe_sent`` tells whether the hook may exist all the same.
         """
-        call = _schedule_call(path, data, post_at, post_at_local, timezone, post_in, retry_override)
+        modes = {"post_at": post_at, "post_at_local": post_at_local, "post_in": post_in}
+        call = _schedule_call(path, data, retry_override, timezone, **modes)
         return self._api.call(call, _read_scheduled, timeout)
 
     def get(self, id: str, *, timeout: float | None = None) -> Hook:
@@ -2937,9 +2717,8 @@ class HooksService:
         Args:
             status: ``STATUS_PENDING`` and so on; None for all.
             limit: hooks at most, 1 to 1000; the service's default is 10.
-            offset: sent as it is; the service has dropped it in favour of ``cursor``.
-            post_at_before, post_at_after, created_at_before, created_at_after: bounds that are not
-                part of the range: aware datetimes, or RFC 3339 text.
+            offset: the service has dropped it in favour of ``cursor``.
+            post_at_before and so on: aware datetimes, or RFC 3339 text, themselves left out.
             sort_by: ``SORT_BY_POST_AT`` or ``SORT_BY_CREATED_AT``.
             sort_order: ``SORT_ORDER_ASC`` or ``SORT_ORDER_DESC``.
             cursor: the ``cursor`` of the page before, with the same filters.
@@ -2969,18 +2748,14 @@ class HooksService:
         page_size: int = 100,
         timeout: float | None = None,
     ) -> Iterator[Hook]:
-        """Every hook that matches, in order of ``post_at``; pages are fetched as they are needed.
+        """Every hook that matches the filters, which are those of ``list``, by ``post_at``.
 
-        None is lost or repeated, also where many hooks share one ``post_at``.
-
-        Args:
-            status, post_at_after, post_at_before, created_at_after, created_at_before: as ``list``.
-            page_size: hooks a request, 1 to 1000.
-            timeout: seconds for each page.
+        Pages of ``page_size`` hooks (1 to 1000) are fetched as they are needed, each within
+        ``timeout``. No hook is lost or repeated, also where many share one ``post_at``.
 
         Raises:
-            PosthookError: also if the list cannot be walked without a gap: more than 1000 hooks of
-                one ``post_at``, on a server without cursors.
+            PosthookError: also where that cannot be promised: more than 1000 hooks of one
+                ``post_at``, on a server without cursors.
         """
         walk = _walk(
             status, page_size, post_at_after, post_at_before, created_at_after, created_at_before
@@ -2995,10 +2770,7 @@ class HooksService:
         return self._api.call(_list_call(query), _read_page, timeout)
 
     def delete(self, id: str, *, timeout: float | None = None) -> None:
-        """Cancel a hook that waits, or remove the record of one that is done.
-
-        A hook that is unknown, or gone already, is no error.
-        """
+        """Cancel a hook that waits, or remove one that is done; one that is gone is no error."""
         return self._api.call(_hook_call("DELETE", id), _read_deleted, timeout)
 
 
@@ -3068,22 +2840,17 @@ class BulkActions:
         chosen = _bulk_range(start_time, end_time, limit, endpoint_key, sequence_id)
         return self._do("cancel", chosen, timeout)
 
-    def _do(
-        self, action: str, chosen: dict[str, object], timeout: float | None
-    ) -> BulkActionResult:
-        return self._api.call(_bulk_call(action, chosen), _read_affected, timeout)
+    def _do(self, action: str, body: _Body, timeout: float | None) -> BulkActionResult:
+        path = f"/v1/hooks/bulk/{action}"
+        call = _Call("POST", path, _json_body(body, "ids"), repeatable=False)
+        return self._api.call(call, _read_affected, timeout)
 
 
 class _Api:
     """The service as one project sees it: sends a call, has its answer read."""
 
     def __init__(
-        self,
-        api_key: str | None,
-        base_url: str | None,
-        timeout: float,
-        max_retries: int,
-        send: Any,
+        self, api_key: str | None, base_url: str | None, timeout: float, max_retries: int, send: Any
     ) -> None:
         self._secrets = {"X-API-Key": _api_key(api_key)}
         self._base_url = _base_url(base_url)
@@ -3108,8 +2875,7 @@ class _Api:
         if self._is_closed:
             raise PosthookError("this client is closed: make a new one")
         call.url = self._base_url + call.url
-        call.headers = _headers(call.body)
-        call.secrets = self._secrets
+        call.headers, call.secrets = _headers(call.body), self._secrets
         return _begun() + self.seconds(timeout)
 
     def seconds(self, timeout: object) -> float:
@@ -3126,9 +2892,7 @@ def _api_key(api_key: str | None) -> str:
         raise TypeError(f"api_key is text, not {type(api_key).__name__}")
     key = (api_key or "").strip() or os.environ.get("POSTHOOK_API_KEY", "").strip()
     if not key:
-        raise AuthenticationError(
-            "No API key provided: pass api_key, or set the environment variable POSTHOOK_API_KEY"
-        )
+        raise AuthenticationError("No API key provided: pass api_key, or set POSTHOOK_API_KEY")
     if not (key.isascii() and key.isprintable()):
         raise ValueError("the API key holds a control or non-ASCII character: copy it once more")
     return key
@@ -3147,26 +2911,22 @@ _USER_AGENT = f"posthook-stdlib/{__version__} (Python {sys.version.split()[0]}; 
 
 
 def _headers(body: bytes | None) -> dict[str, str]:
-    if body is None:
-        return {"User-Agent": _USER_AGENT}
-    return {"User-Agent": _USER_AGENT, "Content-Type": "application/json"}
+    content = {} if body is None else {"Content-Type": "application/json"}
+    return {"User-Agent": _USER_AGENT, **content}
 
 
 # Retries: one rule, and one loop that follows it. Nothing else repeats a call or sleeps.
 
 if TYPE_CHECKING:
-    _Steps = Generator[tuple[str, float], Union[_Answer, PosthookConnectionError, None], _Answer]
+    _Outcome = Union[_Answer, PosthookConnectionError]
+    _Steps = Generator[tuple[str, float], Optional[_Outcome], _Answer]
 
-_REPEATABLE_STATUS = (500, 502, 503, 504)
+_REPEATABLE_STATUS = (429, 500, 502, 503, 504)
 _LAST_PAUSE = 1.0  # seconds at most; each one before is half as long, so all take less than two
 
 
 def _retry_pause(
-    call: _Call,
-    outcome: _Answer | PosthookConnectionError,
-    attempt: int,
-    max_retries: int,
-    jitter: float,
+    call: _Call, outcome: _Outcome, attempt: int, max_retries: int, jitter: float
 ) -> float | None:
     """Seconds until the call is sent again, or None for never.
 
@@ -3177,16 +2937,10 @@ def _retry_pause(
     if isinstance(outcome, PosthookConnectionError):
         if outcome._is_final or (outcome.maybe_sent and not call.repeatable):
             return None
-    elif not call.repeatable:
+    elif not call.repeatable or outcome.status not in _REPEATABLE_STATUS:
         return None
-    elif outcome.status == 429:  # the month's quota: only the server can know that it ends soon
-        return _retry_after(outcome)
-    elif outcome.status not in _REPEATABLE_STATUS:
-        return None
-    else:
-        asked = _retry_after(outcome)
-        if asked is not None:
-            return asked
+    elif (asked := _retry_after(outcome)) is not None or outcome.status == 429:
+        return asked  # 429 is the month's quota: only the server can know that it ends soon
     pause = _LAST_PAUSE * 2.0 ** (attempt + 1 - max(max_retries, 2))
     return pause * (1 + jitter) / 2
 
@@ -3205,22 +2959,21 @@ def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
         outcome = yield "send", deadline - started
         assert outcome is not None
         seconds = time.monotonic() - started
-        if isinstance(outcome, PosthookConnectionError):
-            _log_attempt("%s %s -> %s (%.3fs)", call, type(outcome).__name__, seconds)
-        else:
+        if isinstance(outcome, _Answer):
             outcome.received = time.time()
             _log_attempt("%s %s -> %d (%.3fs)", call, outcome.status, seconds)
             if 200 <= outcome.status <= 299:
                 return outcome
-        jitter = os.urandom(1)[0] / 255
-        pause = _retry_pause(call, outcome, attempt, max_retries, jitter)
+        else:
+            _log_attempt("%s %s -> %s (%.3fs)", call, type(outcome).__name__, seconds)
+        pause = _retry_pause(call, outcome, attempt, max_retries, os.urandom(1)[0] / 255)
         if pause is not None and time.monotonic() + pause < deadline:
             yield "sleep", pause
             attempt += 1
-        elif isinstance(outcome, PosthookConnectionError):
-            raise outcome
-        else:
+        elif isinstance(outcome, _Answer):
             return outcome
+        else:
+            raise outcome
 
 
 def _log_attempt(form: str, call: _Call, result: object, seconds: float) -> None:

@@ -2949,10 +2949,16 @@ def test_a_path_is_sent_unchanged(path):
 
 
 @pytest.mark.parametrize(
-    "path", ["", "p", " /p", "https://a/p", "/a\nb", "/a\x00", "/a\x7f", "/\ud800"], ids=ascii
+    "path", ["p", " /p", "https://a/p", "/a\nb", "/a\x00", "/a\x7f"], ids=ascii
 )
 def test_a_path_without_a_slash_or_with_control_characters_is_refused(refusing, path):
     with pytest.raises(ValueError, match='begins with "/"'):
+        refusing.schedule(path, post_in="5m")
+
+
+@pytest.mark.parametrize(("path", "why"), [("", "empty"), (" ", "empty"), ("/\ud800", "surrogate")])
+def test_a_path_that_is_empty_or_no_unicode_is_refused(refusing, path, why):
+    with pytest.raises(ValueError, match=why):
         refusing.schedule(path, post_in="5m")
 
 
@@ -3111,7 +3117,7 @@ def test_a_zoneinfo_goes_out_as_its_key(moment):
         (" ", "Europe/Berlin", ValueError, "post_at_local is empty"),
         (5, "Europe/Berlin", TypeError, "post_at_local is a datetime or text"),
         (date(2026, 3, 1), "Europe/Berlin", TypeError, "post_at_local is a datetime"),
-        (utc(2026, 3, 1), None, ValueError, "needs a ZoneInfo with a name"),
+        (utc(2026, 3, 1), None, ValueError, "a ZoneInfo with a name"),
         (datetime(2026, 3, 1, tzinfo=Zone(None)), None, ValueError, "with a name"),
         (datetime(2026, 3, 1, tzinfo=Zone()), "Europe/Berlin", ValueError, "already"),
         (datetime(2026, 3, 1, tzinfo=Zone()), Zone(), ValueError, "already"),
@@ -3229,7 +3235,7 @@ def test_an_id_is_one_segment_of_the_path(call, id, segment):
 @pytest.mark.parametrize("call", ["get", "delete"])
 @pytest.mark.parametrize("id", ["", None, 0, " ", "\n", ".", ".."])
 def test_an_id_that_names_no_hook_is_refused(refusing, call, id):
-    with pytest.raises(ValueError, match="hook id is required"):
+    with pytest.raises(ValueError, match="hook id is (required|empty)"):
         getattr(refusing, call)(id)
 
 
@@ -3352,12 +3358,12 @@ def test_a_bulk_call_takes_a_generator_of_up_to_a_thousand_ids():
 @pytest.mark.parametrize(
     ("ids", "error", "message"),
     [
-        ([], ValueError, "hook_ids is empty"),
-        (iter(()), ValueError, "hook_ids is empty"),
+        ([], ValueError, "1 to 1000 ids"),
+        (iter(()), ValueError, "1 to 1000 ids"),
         (["a", ""], ValueError, "empty"),
         ([" "], ValueError, "empty"),
-        (["\ud800"], ValueError, "no Unicode"),
-        (map(str, itertools.count()), ValueError, "at most 1000"),
+        (["\ud800"], ValueError, "surrogate pair"),
+        (map(str, itertools.count()), ValueError, "1 to 1000 ids"),
         ("abc", TypeError, "is a list of ids"),
         ("", TypeError, "is a list of ids"),
         (b"abc", TypeError, "is a list of ids"),
@@ -3709,7 +3715,7 @@ def test_a_quota_header_that_comes_twice_does_not_hurt():
         ("1.5", None),
         ("soon", None),
         ("9" * 9, 999_999_999.0),
-        ("9" * 10, None),
+        ("9" * 19, None),
         ("\u0665", None),
     ],
 )
@@ -3995,7 +4001,7 @@ def test_list_all_ends_whatever_a_server_repeats(page_size, total):
 def test_list_all_says_so_where_a_hook_has_no_time_to_go_on_from(moment):
     reply = answer({"data": [{"id": "a", "postAt": moment}]})
     error = raised(lambda: walked(lambda _: reply, page_size=1))
-    assert error.message == "list_all: the last hook of a page has no postAt to go on from"
+    assert error.message == "list_all: the last hook of a page has no usable postAt"
 
 
 def test_list_all_raises_the_error_of_a_later_page_as_it_is():
