@@ -4750,7 +4750,6 @@ def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: i
 
 if TYPE_CHECKING:
     import argparse
-    from email.message import Message
     from typing import NoReturn
 
 __all__ += ["main"]
@@ -4782,11 +4781,9 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         status = 141
     except (PosthookError, OSError, RuntimeError) as error:  # RuntimeError: no thread, too deep
-        status = 1
-        _complain(error)
+        status = _complain(error)
     except (ValueError, TypeError) as error:  # an argument that cannot work
-        status = 2
-        _complain(error)
+        status = _complain(error, 2)
     for stream in (sys.stdout, sys.stderr):
         _settle(stream)
     if argv is None:  # what is left is the interpreter's exit
@@ -4805,79 +4802,67 @@ def _interrupt(number: int, _frame: object) -> None:
 def _run(argv: list[str]) -> int:
     # Under an ASCII locale, what is not ASCII stands in argv as escaped bytes.
     argv = [text.encode("utf-8", "surrogateescape").decode() for text in argv]
-    name, wants_help = argv[0] if argv else "", not {"-h", "--help"}.isdisjoint(argv)
-    if name in _COMMANDS:
-        parser = _parser(name)
-        if not wants_help:
-            # Before a call, not in it: a Ctrl-C that meets an import can be swallowed by it.
-            import http.client  # noqa: F401
-
-            return _COMMANDS[name][0](parser.parse_intermixed_args(argv[1:])) or 0
-        print(parser.format_help(), end="")
-    elif wants_help:
-        print(_overview())
-    elif name == "--version":
-        print(__version__)
-    elif not argv:
-        _tell(_overview())
+    parser = _parser()
+    if not argv:
+        _tell(parser.format_help())
         return 2
-    else:
-        _reject("no such command: --help lists them")
-    return 0
+    try:
+        options = vars(parser.parse_args(argv))
+    except SystemExit:  # --help or --version: it is printed
+        return 0
+    # Before a call, not in it: a Ctrl-C that meets an import can be swallowed by it.
+    import http.client  # noqa: F401
+
+    return _COMMANDS[options.pop("command")][0](**options) or 0
 
 
-# The commands. Each takes the parsed arguments, whose names are the API's parameters, and returns
-# its exit status, or None for 0. The table below tells the rest.
+# The commands. Each takes its arguments by the names of the API's parameters, and returns its exit
+# status, or None for 0. The table below tells the rest.
 
 
-def _do_schedule(args: argparse.Namespace) -> None:
-    options = vars(args)
-    options["data"] = _json_argument(args.data)
-    if args.retry_override is not None:
-        override = _json_argument(args.retry_override)
-        if not isinstance(override, dict):
+def _do_schedule(retry_override: object, **options: Any) -> None:
+    if retry_override is not None:
+        if not isinstance(retry_override, dict):
             raise ValueError('--retry-override is a JSON object: {"minRetries": 3, ...}')
-        options["retry_override"] = HookRetryOverride.from_dict(override)
+        options["retry_override"] = HookRetryOverride.from_dict(retry_override)
     with Posthook() as client:
         _print(client.hooks.schedule(**options).raw)
 
 
-def _do_get(args: argparse.Namespace) -> int:
+def _do_get(id: list[str]) -> int:
     with Posthook() as client:
-        return max(_print_hook(client, hook_id) for hook_id in args.id)
+        return max(_print_hook(client, hook_id) for hook_id in id)
 
 
 def _print_hook(client: Posthook, hook_id: str) -> int:
     try:
         _print(client.hooks.get(hook_id).raw)
     except (NotFoundError, ValueError) as error:  # the others are printed all the same
-        _complain(f"{hook_id}: {error}")
-        return 1
+        return _complain(f"{hook_id}: {error}")
     return 0
 
 
-def _do_list(args: argparse.Namespace) -> None:
+def _do_list(status: str | None, limit: int | None, all: bool) -> None:
     with Posthook() as client:
         hooks: Iterable[Hook]
-        if args.all:  # the largest pages, unless told otherwise: each costs a round trip
-            size = 1000 if args.limit is None else args.limit
-            hooks = client.hooks.list_all(status=args.status, page_size=size)
+        if all:  # the largest pages, unless told otherwise: each costs a round trip
+            size = 1000 if limit is None else limit
+            hooks = client.hooks.list_all(status=status, page_size=size)
         else:
-            hooks = client.hooks.list(status=args.status, limit=args.limit)
+            hooks = client.hooks.list(status=status, limit=limit)
         for hook in hooks:
             _print(hook.raw, flush=False)  # there may be a million
 
 
-def _do_delete(args: argparse.Namespace) -> None:
+def _do_delete(id: list[str]) -> None:
     with Posthook() as client:
-        for hook_id in args.id:
+        for hook_id in id:
             client.hooks.delete(hook_id)
             _print({"id": hook_id, "deleted": True})
 
 
-def _do_bulk(action: str, args: argparse.Namespace) -> None:
-    span = {name: value for name, value in vars(args).items() if value is not None}
-    ids = span.pop("ids")
+def _do_bulk(action: str, ids: list[str], **options: Any) -> None:
+    span = {name: value for name, value in options.items() if value is not None}
     if bool(ids) == bool(span) or (span and not {"start_time", "end_time", "limit"} <= span.keys()):
         raise ValueError("pass either ids, or all of --from, --to and --limit")
     with Posthook() as client:
@@ -4886,20 +4871,19 @@ def _do_bulk(action: str, args: argparse.Namespace) -> None:
     _print({"affected": result.affected})
 
 
-def _do_callback(send: Callable[[str, object], CallbackResult], args: argparse.Namespace) -> int:
-    result = send(args.url, _json_argument(args.body))
+def _do_callback(send: Callable[[str, object], CallbackResult], url: str, body: object) -> int:
+    result = send(url, body)
     _print({"status": result.status, "applied": result.applied})
     return 0 if result.applied else 1
 
 
-def _do_deliver(args: argparse.Namespace) -> int:
+def _do_deliver(url: str, data: object) -> int:
     from urllib.request import Request
     from uuid import uuid4
 
     signatures, hook_id = create_signatures(), str(uuid4())
     headers = {"Content-Type": "application/json", "User-Agent": "Posthook/1.0"}
-    request = Request(args.url, headers=headers, method="POST")
-    data = {} if args.data is None else _json_argument(args.data)
+    request = Request(url, headers=headers, method="POST")
     payload = {"id": hook_id, "path": request.selector or "/", "data": data}
     now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}"
     payload.update(dict.fromkeys(("postAt", "postedAt", "createdAt", "updatedAt"), now))
@@ -4913,7 +4897,7 @@ def _do_deliver(args: argparse.Namespace) -> int:
     return 0 if 200 <= answer.status <= 299 else 1
 
 
-def _do_local(args: argparse.Namespace) -> int:
+def _do_local(**options: Any) -> int:
     import signal
     from queue import Empty, SimpleQueue
 
@@ -4925,7 +4909,7 @@ def _do_local(args: argparse.Namespace) -> int:
         signal.signal(number, signal.SIG_DFL)  # a second one does not wait for anything
         events.put(128 + number)
 
-    server = LocalPosthook(args.forward_to, port=args.port, async_hooks=args.async_hooks)
+    server = LocalPosthook(**options)
     server.observer = events.put
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -4946,17 +4930,77 @@ def _do_local(args: argparse.Namespace) -> int:
             signal.signal(number, handler)
 
 
-# The table: what runs a command, its summary, its arguments (of "a|b" exactly one is given), and
-# an example of them. Below, what argparse is told about each argument.
+# The arguments that need more than text from the command line.
 
+
+def _json_argument(text: str) -> object:
+    """The value of a JSON argument: the text itself, or what ``@FILE`` or ``-`` (stdin) holds."""
+    from argparse import ArgumentTypeError
+
+    try:
+        if text == "-" and sys.stdin is not None:
+            text = _read_all(sys.stdin.buffer)
+        elif text.startswith("@"):
+            with open(text[1:], "rb") as file:
+                text = _read_all(file)
+        return json.loads(text, parse_constant=_reject)
+    except (ValueError, RecursionError) as error:
+        raise ArgumentTypeError(f"the JSON cannot be read: {error}") from None
+
+
+_MAX_INPUT = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
+
+
+def _read_all(file: Any) -> str:
+    content: bytes = file.read(_MAX_INPUT)
+    if len(content) == _MAX_INPUT:
+        raise ValueError("it is too large")
+    return content.decode()
+
+
+# The tables: what argparse is told about each argument; and what runs a command, its summary, its
+# arguments (of "a|b" exactly one is given), and an example of them.
+
+
+def _option(metavar: str, help: str, **more: Any) -> dict[str, Any]:
+    return {"metavar": metavar, "help": help, **more}
+
+
+_ARGUMENTS = {
+    "path": _option("PATH", "where it is delivered, under the project's domain"),
+    "id": _option("ID", "ids of hooks", nargs="+"),
+    "ids": _option("ID", "ids of hooks, at most 1000", nargs="*"),
+    "url": _option("URL", "an http or https URL"),
+    "--in": _option("DURATION", "from now: 90s, 5m, 1d2h30m", dest="post_in"),
+    "--at": _option("TIME", "such as 2030-03-01T09:00:00Z", dest="post_at"),
+    "--at-local": _option("TIME", "such as 2030-03-01T09:00:00", dest="post_at_local"),
+    "--timezone": _option("ZONE", "of --at-local, such as America/New_York"),
+    "--data": _option(
+        "JSON", "the payload; @FILE reads a file, - reads stdin", type=_json_argument, default="{}"
+    ),
+    "--retry-override": _option(
+        "JSON", '{"minRetries": 3, "delaySecs": 10, "strategy": "fixed"}', type=_json_argument
+    ),
+    "--body": _option("JSON", "what Posthook is told with it", type=_json_argument),
+    "--status": _option("STATUS", "only those pending, in retry, completed or failed"),
+    "--limit": _option("N", "hooks at most, 1 to 1000", type=int),
+    "--all": {"action": "store_true", "help": "every hook; --limit is the size of a page"},
+    "--from": _option("TIME", "hooks due from then on", dest="start_time"),
+    "--to": _option("TIME", "and before this", dest="end_time"),
+    "--endpoint-key": _option("PATH", "only those of this path"),
+    "--sequence-id": _option("ID", "only those of this sequence"),
+    "--port": _option("N", "of 127.0.0.1; a free one if not given", type=int, default=0),
+    "--forward": _option("URL", "where hooks are delivered, path appended", dest="forward_to"),
+    "--async-hooks": {"action": "store_true", "help": "send ack URLs, and wait after a 202"},
+}
 _ID = "e5405623-2c1c-460e-9737-c884f7f59035"
 _CHOSEN = (
     "ids --from --to --limit --endpoint-key --sequence-id",
     "--from 2030-02-01T00:00:00Z --to 2030-02-02T00:00:00Z --limit 500",
 )
 _CALLBACK = ("url --body", '"$URL"')
-_COMMANDS: dict[str, tuple[Callable[[Any], int | None], str, str, str]] = {
-    "demo": (lambda args: _do_demo(), "see everything at work, without account or network", "", ""),
+_COMMANDS: dict[str, tuple[Callable[..., int | None], str, str, str]] = {
+    "demo": (lambda: _do_demo(), "see everything at work, without account or network", "", ""),
     "local": (
         _do_local,
         "run a Posthook on this machine, until Ctrl-C",
@@ -4986,67 +5030,32 @@ _COMMANDS: dict[str, tuple[Callable[[Any], int | None], str, str, str]] = {
 }
 
 
-def _option(metavar: str, help: str, **more: Any) -> dict[str, Any]:
-    return {"metavar": metavar, "help": help, **more}
-
-
-_ARGUMENTS = {
-    "path": _option("PATH", "where it is delivered, under the project's domain"),
-    "id": _option("ID", "ids of hooks", nargs="+"),
-    "ids": _option("ID", "ids of hooks, at most 1000", nargs="*"),
-    "url": _option("URL", "an http or https URL"),
-    "--in": _option("DURATION", "from now: 90s, 5m, 1d2h30m", dest="post_in"),
-    "--at": _option("TIME", "such as 2030-03-01T09:00:00Z", dest="post_at"),
-    "--at-local": _option("TIME", "such as 2030-03-01T09:00:00", dest="post_at_local"),
-    "--timezone": _option("ZONE", "of --at-local, such as America/New_York"),
-    "--data": _option("JSON", "the payload; @FILE reads a file, - reads stdin"),
-    "--retry-override": _option("JSON", '{"minRetries": 3, "delaySecs": 10, "strategy": "fixed"}'),
-    "--status": _option("STATUS", "only those pending, in retry, completed or failed"),
-    "--limit": _option("N", "hooks at most, 1 to 1000", type=int),
-    "--all": {"action": "store_true", "help": "every hook; --limit is the size of a page"},
-    "--from": _option("TIME", "hooks due from then on", dest="start_time"),
-    "--to": _option("TIME", "and before this", dest="end_time"),
-    "--endpoint-key": _option("PATH", "only those of this path"),
-    "--sequence-id": _option("ID", "only those of this sequence"),
-    "--body": _option("JSON", "what Posthook is told with it"),
-    "--port": _option("N", "of 127.0.0.1; a free one if not given", type=int, default=0),
-    "--forward": _option("URL", "where hooks are delivered, path appended", dest="forward_to"),
-    "--async-hooks": {"action": "store_true", "help": "send ack URLs, and wait after a 202"},
-}
-_PROGRAM = "python posthook.py"
-
-
-def _parser(name: str) -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     import argparse
 
-    _, summary, arguments, example = _COMMANDS[name]
-    parser = argparse.ArgumentParser(
-        prog=f"{_PROGRAM} {name}",
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=f"example: {_PROGRAM} {name} {example}".rstrip(),
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
-        allow_abbrev=False,
-        add_help=False,
-    )
-    for alternatives in arguments.split():
-        names = alternatives.split("|")
-        group = parser.add_mutually_exclusive_group(required=True) if len(names) > 1 else parser
-        for argument in names:
-            group.add_argument(argument, **_ARGUMENTS[argument])
-    parser.add_argument("-h", "--help", action="help", help="show this")
+    program = "python posthook.py"
+    shape: dict[str, Any] = {
+        "formatter_class": lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
+        "allow_abbrev": False,
+    }
+    keys = "Keys and URL come from POSTHOOK_API_KEY, POSTHOOK_SIGNING_KEY and POSTHOOK_BASE_URL."
+    parser = argparse.ArgumentParser(program, epilog=keys, **shape)
     parser.error = _reject  # type: ignore[method-assign]
+    parser.add_argument("--version", action="version", version=__version__)
+    table = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", required=True
+    )
+    for name, (_, summary, arguments, example) in _COMMANDS.items():
+        shape["epilog"] = f"example: {program} {name} {example}".rstrip()
+        command = table.add_parser(name, help=summary, description=summary, **shape)
+        command.error = _reject  # type: ignore[method-assign]
+        for alternatives in arguments.split():
+            group: Any = command
+            if "|" in alternatives:
+                group = command.add_mutually_exclusive_group(required=True)
+            for argument in alternatives.split("|"):
+                group.add_argument(argument, **_ARGUMENTS[argument])
     return parser
-
-
-def _overview() -> str:
-    summaries = "\n".join(f"  {name:10}{summary}" for name, (_, summary, *_) in _COMMANDS.items())
-    return f"""usage: {_PROGRAM} COMMAND [ARGUMENTS]
-
-commands:
-{summaries}
-
-`{_PROGRAM} COMMAND --help` tells more, `--version` the version. Keys and URL are read from
-POSTHOOK_API_KEY, POSTHOOK_SIGNING_KEY and POSTHOOK_BASE_URL."""
 
 
 def _reject(message: str) -> NoReturn:
@@ -5056,40 +5065,12 @@ def _reject(message: str) -> NoReturn:
     raise ValueError(re.sub(r":? '.*", "", refusal) + unknown + " ".join(options))
 
 
-def _json_argument(text: str | None) -> object:
-    """The value of a JSON argument: the text itself, or what ``@FILE`` or ``-`` (stdin) holds."""
-    if text is None:
-        return None
-    try:
-        if text == "-" and sys.stdin is None:
-            raise ValueError("stdin is closed")
-        content = text
-        if text == "-":
-            content = _read_all(sys.stdin.buffer)
-        elif text.startswith("@"):
-            with open(text[1:], "rb") as file:
-                content = _read_all(file)
-        return json.loads(content, parse_constant=_reject)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"the JSON cannot be read: {error}") from None
-
-
-_MAX_INPUT = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
-
-
-def _read_all(file: Any) -> str:
-    content: bytes = file.read(_MAX_INPUT)
-    if len(content) == _MAX_INPUT:
-        raise ValueError("it is too large")
-    return content.decode()
-
-
 def _print(result: object, *, flush: bool = True) -> None:
     print(json.dumps(result), flush=flush)  # ASCII, whatever the terminal knows
 
 
-def _complain(message: object) -> None:
-    """Print a message to stderr, in one line, without the environment's keys."""
+def _complain(message: object, status: int = 1) -> int:
+    """Print a message to stderr, in one line, without the environment's keys; the status."""
     text = str(message)
     keys = os.environ.get("POSTHOOK_SIGNING_KEY", "").replace(",", " ").split()
     keys.append(os.environ.get("POSTHOOK_API_KEY", "").strip())
@@ -5098,6 +5079,7 @@ def _complain(message: object) -> None:
             text = text.replace(key, "...")
     line = " ".join(text[:1000].split())
     _tell("posthook: " + "".join(c if c.isprintable() else "?" for c in line))
+    return status
 
 
 def _tell(text: str) -> None:
@@ -5108,10 +5090,9 @@ def _tell(text: str) -> None:
 
 def _settle(stream: Any) -> None:
     """Leave nothing unwritten in a stream that cannot be written: it would fail again at exit."""
-    if stream is None:
-        return
     try:
-        stream.flush()
+        if stream is not None:
+            stream.flush()
     except (OSError, ValueError):  # ValueError: it is closed
         with contextlib.suppress(OSError):  # it has no file descriptor
             descriptor, null = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
@@ -5129,7 +5110,7 @@ def _do_demo() -> None:
     signatures = create_signatures("ph_sk_demo")
     answers = {"/import": [202], "/report": [500, 200], "/lunch": [200]}
     news: list[str] = []  # what other threads have to tell
-    seen: list[tuple[Delivery, Message]] = []
+    names: dict[str, Any] = {"ack": ack, "signatures": signatures}
 
     class App(BaseHTTPRequestHandler):
         """What a user writes: verify, then work, or have it done and say so later."""
@@ -5140,7 +5121,8 @@ def _do_demo() -> None:
             status = answers[delivery.path].pop(0)
             what = f"{delivery.posted_at:%Y-%m-%d %H:%M:%S} UTC: {delivery.path} {delivery.data}"
             news.append(f"{what} is verified, the app says {status}")
-            seen.append((delivery, self.headers))
+            names.setdefault("delivery", delivery)
+            names.setdefault("headers", self.headers)
             self.send_response(status)
             self.end_headers()
 
@@ -5158,67 +5140,63 @@ def _do_demo() -> None:
         local.observer = news.append
         server = stack.enter_context(local)
         client = stack.enter_context(Posthook(server.api_key, base_url=server.url))
+        names.update(client=client, server=server)
         print(f"A Posthook runs at {server.url}, and delivers to an app at {url}.")
-        print("Nothing leaves this machine, and its clock can be moved.")
-        objects = {"client": client, "server": server, "signatures": signatures}
-        objects["posthook"] = sys.modules[__name__]
-        _tell_story(functools.partial(_do_aloud, objects, news), seen)
+        _tell_story(_story(), names, news)
 
 
-def _tell_story(do: Callable[..., None], seen: list[tuple[Delivery, Message]]) -> None:
-    days = [datetime.now(timezone.utc) + timedelta(days=n) for n in (1, 2)]
-    tomorrow, later = (f"{day:%Y-%m-%d}" for day in days)
+def _story() -> str:
+    today = datetime.now(timezone.utc).date()
+    tomorrow, later = (today + timedelta(days=n) for n in (1, 2))
+    return f"""\
+Nothing leaves this machine, and its clock can be moved.
 
-    print("\nSchedule webhooks: in a while, at a time, at a local time.\n")
-    do("client.hooks.schedule", "/import", post_in="1h", data={"rows": 3})
-    do("client.hooks.schedule", "/report", post_at=f"{tomorrow}T09:00:00Z", data={"user": "ada"})
-    do("client.hooks.schedule", "/lunch", post_at_local=f"{later}T12:30:00", timezone="Asia/Tokyo")
+Schedule webhooks: in a while, at a time, at a local time.
 
-    print("\nAn hour later the first is due. It comes signed; the app says 202: not done yet.\n")
-    do("server.advance", "1h")
-    delivery, headers = seen[0]
-    print(f"    Posthook-Signature: {headers['Posthook-Signature']}")
+>>> client.hooks.schedule("/import", post_in="1h", data={{"rows": 3}})
+>>> client.hooks.schedule("/report", post_at="{tomorrow}T09:00:00Z", data={{"user": "ada"}})
+>>> client.hooks.schedule("/lunch", post_at_local="{later}T12:30:00", timezone="Asia/Tokyo")
 
-    print("\nWhen the work is done, the app says so.\n")
-    do("posthook.ack", delivery.ack_url, shown="delivery.ack_url")
-    do("client.hooks.get", delivery.hook_id)
+An hour later the first is due. It comes signed; the app says 202: not done yet.
 
-    print("\nThe next days. The app fails once, and gets the report again ten seconds later.\n")
-    do("server.advance", "3d")
-    do("client.hooks.list", status="completed")
+>>> server.advance("1h")
+>>> headers["Posthook-Signature"]
 
-    print("\nWhat somebody has changed on the way does not get in.\n")
-    forged = delivery.body.replace(b"3", b"4")
-    shown = "delivery.body.replace(b'3', b'4'), headers"
-    do("signatures.parse_delivery", forged, headers, shown=shown)
-    print(
-        "\nNext: `python3 posthook.py local --forward http://127.0.0.1:8000` does this for your own"
-    )
-    print("app, and `python3 posthook.py --help` lists the other commands.")
+When the work is done, the app says so.
+
+>>> ack(delivery.ack_url)
+>>> client.hooks.get(delivery.hook_id)
+
+The next days. The app fails once, and gets the report again ten seconds later.
+
+>>> server.advance("3d")
+>>> client.hooks.list(status="completed")
+
+What somebody has changed on the way does not get in.
+
+>>> signatures.parse_delivery(delivery.body.replace(b"3", b"4"), headers)
+
+Next: `python3 posthook.py local --forward http://127.0.0.1:8000` does this for your own
+app, and `python3 posthook.py --help` lists the other commands."""
 
 
-def _do_aloud(
-    objects: dict[str, Any],
-    news: list[str],
-    name: str,
-    *args: object,
-    shown: str | None = None,
-    **options: object,
-) -> None:
-    """Make a call, print it as a line of Python, and below it what happens and what it gives."""
-    given = [*map(repr, args), *(f"{key}={value!r}" for key, value in options.items())]
-    print(f">>> {name}({shown or ', '.join(given)})")
-    owner, *attributes = name.split(".")
-    try:
-        result = functools.reduce(getattr, attributes, objects[owner])(*args, **options)
-    except PosthookError as error:  # such as a local time, on a machine without time zones
-        result = f"{type(error).__name__}: {error}"
-    for line in [*news, *(result if isinstance(result, Page) else [result])]:
-        if isinstance(line, Hook):
-            line = f"hook {line.id}: {line.status}, due {line.post_at:%Y-%m-%d %H:%M:%S} UTC"
-        if line is not None:
-            print(f"    {line}")
-    news.clear()
+def _tell_story(story: str, names: dict[str, Any], news: list[str]) -> None:
+    """Print each line; make each call, and print below it what happens and what it gives."""
+    for line in story.split("\n"):
+        print(line)
+        if not line.startswith(">>> "):
+            continue
+        try:
+            result = eval(line[4:], names)  # no stranger's text: it stands above
+        except PosthookError as error:  # such as a local time, on a machine without time zones
+            result = f"{type(error).__name__}: {error}"
+        for event in [*news, *(result if isinstance(result, Page) else [result])]:
+            if isinstance(event, Hook):
+                due = f"{event.post_at:%Y-%m-%d %H:%M:%S} UTC"
+                event = f"hook {event.id}: {event.status}, due {due}"
+            if event is not None:
+                print(f"    {event}")
+        news.clear()
 
 
 if __name__ == "__main__":
