@@ -3799,7 +3799,8 @@ def _without_echo(text: str, url: str) -> str:
 #     transport and http.server; never the client.
 # ==================================================================================================
 
-import bisect  # noqa: E402 - imported below the line, so that it goes with what needs it
+import bisect  # noqa: E402 - imported below the line, so that they go with what needs them
+import heapq  # noqa: E402
 
 if TYPE_CHECKING:
     _LocalAnswer = tuple[int, dict[str, Any], Mapping[str, str]]  # status, JSON body, headers
@@ -3886,7 +3887,7 @@ class LocalPosthook:
         ``status_code`` (None: no answer), ``error`` (``""``: delivered) and ``seconds``.
         """
         with self._changed:
-            return [attempt for attempt in self._project.attempts if attempt is not None]
+            return [attempt for attempt in self._project.attempts if attempt.seconds >= 0]
 
     def advance(self, duration: str | timedelta | float) -> None:
         """Move the clock, and attempt on the way whatever becomes due; return when all has ended.
@@ -3990,10 +3991,10 @@ class LocalPosthook:
             status, error, wait = self._attempt(hook)
             seconds = round(time.perf_counter() - start, 6)
             outcome = f"{error or status or 'recorded'} ({seconds:.3f} s)"
-            self._tell(f"delivery {_on_the_wire(hook['path'])} #{hook.begun}: {outcome}")
+            self._tell(f"delivery {_on_the_wire(hook['path'])} #{hook.attempt.attempt}: {outcome}")
             with self._changed:
                 self._busy -= 1
-                self._project.end(hook, hook.record(status, error, seconds), wait, self._now())
+                self._project.end(hook, status, error, seconds, wait, self._now())
                 self._changed.notify_all()
 
     def _attempt(self, hook: _LocalHook) -> tuple[int | None, str, float]:
@@ -4017,7 +4018,9 @@ class LocalPosthook:
 
         if not hook["path"].startswith("/"):  # it would become a part of the host's name
             raise ValueError("the path does not begin with /")
-        body = _encode(hook.payload())
+        whole = {**hook, "postedAt": _format_time(hook.attempt.posted_at)}
+        names = ("id", "path", "postAt", "postedAt", "data", "createdAt", "updatedAt")
+        body = _encode({name: whole[name] for name in names})
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Posthook/1.0",
@@ -4036,7 +4039,10 @@ class LocalPosthook:
             if key != self.api_key.strip() and not path.startswith(_CALLBACKS):
                 raise AuthenticationError("Invalid API key")
             read, act, names = _route(method, path)
-            wanted = read and read(query, body)
+            try:
+                wanted = read and read(query, body)
+            except (ValueError, OverflowError, RecursionError) as error:
+                raise BadRequestError(str(error)) from None
             with self._changed:
                 answer: _LocalAnswer = act(self._project, self._now(), *names, wanted)
                 self._changed.notify_all()
@@ -4055,27 +4061,20 @@ class LocalPosthook:
 
 
 def _check_arguments(url: str | None, port: int, quota: int, *keys: str) -> None:
-    from urllib.parse import urlsplit
-
-    if not all(isinstance(text, str) for text in (keys if url is None else (url, *keys))):
-        raise TypeError("forward_to, api_key and signing_key are text")
+    if not all(isinstance(key, str) for key in keys):
+        raise TypeError("api_key and signing_key are text")
     if not type(port) is type(quota) is int:
         raise TypeError("port and quota are whole numbers")
     if not all(map(str.strip, keys)) or quota < 0 or not 0 <= port <= 65_535:
         raise ValueError("keys are not empty, quota is not negative, port is 0 to 65535")
-    if url is not None:
-        parts = urlsplit(url)  # raises ValueError too, as .port does
-        plain = _on_the_wire(url) == url and not set("@?#") & set(url) and parts.port != 0
-        if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-            raise ValueError("forward_to is an http or https URL such as http://127.0.0.1:8000")
+    if url is not None and {"?", "#"} & set(_checked_url(url, "forward_to")):
+        raise ValueError("forward_to has neither query nor fragment: a hook's path is appended")
 
 
 def _check_step(duration: str | timedelta | float) -> timedelta:
-    if isinstance(duration, bool) or not isinstance(duration, (str, timedelta, int, float)):
-        raise TypeError('advance() takes "1d2h30m", a timedelta, or seconds')
-    seconds = _parse_duration(duration) if isinstance(duration, str) else duration
+    length = _parse_duration(duration) if isinstance(duration, str) else duration
     try:
-        step = seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
+        step = length if isinstance(length, timedelta) else timedelta(seconds=length)
     except OverflowError:
         step = timedelta.max  # advance() knows how far the clock goes
     if step < timedelta(0):
@@ -4102,8 +4101,8 @@ _DEFAULT_RETRIES: dict[str, Any] = {  # the example of the service's own documen
 _CALLBACK_SECONDS = 300.0  # until ack or nack, unless the 202 says otherwise
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class _Attempt(_Value):
+@dataclass(repr=False, eq=False)
+class _Attempt(_Model):
     """One attempt to deliver a hook; LocalPosthook.deliveries explains the fields."""
 
     hook_id: str
@@ -4111,46 +4110,36 @@ class _Attempt(_Value):
     data: Any
     attempt: int
     posted_at: datetime
-    status_code: int | None
-    error: str
-    seconds: float
+    status_code: int | None = None
+    error: str = ""
+    seconds: float = -1.0  # until it has ended
 
 
 class _LocalHook(dict[str, "Any"]):
     """A hook: the API's object, and as attributes what the API does not show."""
+
+    entry = 0  # the one entry of the heap that counts
+    forgiven = 0  # attempts that ended before a bulk retry
+    result = ""  # of the last attempt: completed, nacked, failed or expired; "" until that is known
+    deadline: datetime | None = None  # of its callback, while that is awaited
 
     def __init__(
         self, number: int, path: str, data: Any, post_at: datetime, override: Any, now: datetime
     ) -> None:
         from uuid import uuid4
 
-        due, created = _format_time(post_at), _format_time(now)
-        super().__init__(id=str(uuid4()), path=path, domain=None, data=data, postAt=due)
+        due, created, hook_id = _format_time(post_at), _format_time(now), str(uuid4())
+        super().__init__(id=hook_id, path=path, domain=None, data=data, postAt=due)
         self.update(status=STATUS_PENDING, postDurationSeconds=0.0, attempts=0, failureError="")
         self.update(tryAt=due, wasNotified=False, createdAt=created, updatedAt=created)
         if override is not None:
             self["retryOverride"] = override
-        self.entry = 0  # the one entry of the heap that counts
-        self.begun = self.forgiven = 0  # attempts begun; those ended before a bulk retry
-        self.posted_at, self.place = now, 0  # of the last attempt begun: when, and where it is kept
-        self.result = ""  # of that: completed, nacked, failed or expired; "" while it is under way
-        self.deadline: datetime | None = None  # of its callback, while that is awaited
+        self.attempt = _Attempt(hook_id, path, data, 0, now)  # the last one begun; this one is not
         # What list sorts by. The text makes the order of equal times total, and a cursor exact.
         self.order = {
-            SORT_BY_POST_AT: (post_at, self["id"]),
+            SORT_BY_POST_AT: (post_at, hook_id),
             SORT_BY_CREATED_AT: (now, f"{number:015}"),
         }
-
-    def payload(self) -> dict[str, Any]:
-        """What is delivered."""
-        whole = {**self, "postedAt": _format_time(self.posted_at)}
-        names = ("id", "path", "postAt", "postedAt", "data", "createdAt", "updatedAt")
-        return {name: whole[name] for name in names}
-
-    def record(self, status: int | None, error: str, seconds: float) -> _Attempt:
-        """The attempt under way, which has just ended."""
-        what = self["id"], self["path"], self["data"], self.begun, self.posted_at
-        return _Attempt(*what, status, error, seconds)
 
 
 class _Project:
@@ -4160,7 +4149,7 @@ class _Project:
         from random import random
 
         self.hooks: dict[str, _LocalHook] = {}
-        self.attempts: list[_Attempt | None] = []  # None while under way
+        self.attempts: list[_Attempt] = []  # in the order they began
         self._quota, self._async_hooks, self._domain = quota, async_hooks, domain
         self._month, self._used = _NO_TIME, 0
         self._random, self._secret = random, os.urandom(32)
@@ -4175,13 +4164,11 @@ class _Project:
 
     def due(self) -> datetime | None:
         """When the next thing is due, or None."""
-        from heapq import heappop
-
         while self._heap:
             moment, entry, hook_id = self._heap[0]
             if hook_id in self.hooks and self.hooks[hook_id].entry == entry:
                 return moment
-            heappop(self._heap)  # deleted, or something else has happened to it
+            heapq.heappop(self._heap)  # deleted, or something else has happened to it
         return None
 
     def is_retry_next(self) -> bool:
@@ -4190,28 +4177,30 @@ class _Project:
 
     def begin(self, now: datetime) -> _LocalHook | None:
         """Take up what due() told: the hook whose attempt begins; None if a deadline has passed."""
-        from heapq import heappop
-
-        hook = self.hooks[heappop(self._heap)[2]]
+        hook = self.hooks[heapq.heappop(self._heap)[2]]
         if hook.deadline is not None:
             self._settle(hook, "expired", now, "no ack or nack before the callback deadline")
             return None
-        hook.begun, hook.result, hook.posted_at = hook.begun + 1, "", now
-        hook.place = len(self.attempts)
-        self.attempts.append(None)
+        number = hook.attempt.attempt + 1
+        hook.attempt = _Attempt(hook["id"], hook["path"], hook["data"], number, now)
+        hook.result = ""
+        self.attempts.append(hook.attempt)
         return hook
 
-    def end(self, hook: _LocalHook, attempt: _Attempt, wait: float, now: datetime) -> None:
-        """Record an attempt that has ended, and decide how the hook goes on."""
-        self.attempts[hook.place] = attempt
-        hook["postDurationSeconds"] = attempt.seconds
+    def end(
+        self, hook: _LocalHook, status: Any, error: str, seconds: float, wait: float, now: datetime
+    ) -> None:
+        """Record how an attempt has ended, and decide how the hook goes on."""
+        attempt = hook.attempt
+        attempt.status_code, attempt.error, attempt.seconds = status, error, seconds
+        hook["postDurationSeconds"] = seconds
         if hook["id"] not in self.hooks:
             return  # deleted meanwhile: the result is dropped
         if hook.result:  # the callback was faster than the answer
             self._settle(hook, hook.result, now)
-        elif attempt.error:
-            self._settle(hook, "failed", now, attempt.error)
-        elif self._async_hooks and attempt.status_code == 202:
+        elif error:
+            self._settle(hook, "failed", now, error)
+        elif self._async_hooks and status == 202:
             hook.update(status=STATUS_PENDING, updatedAt=_format_time(now))
             hook.deadline = now + timedelta(seconds=wait)
             self._wake(hook, hook.deadline)
@@ -4235,11 +4224,9 @@ class _Project:
             self._wake(hook, moment)
 
     def _wake(self, hook: _LocalHook, moment: datetime) -> None:
-        from heapq import heappush
-
         self._count += 1
         hook.entry = self._count
-        heappush(self._heap, (moment, hook.entry, hook["id"]))
+        heapq.heappush(self._heap, (moment, hook.entry, hook["id"]))
 
     # The API's operations: _ROUTES gives them their paths, and reads what `wanted` is.
 
@@ -4272,7 +4259,7 @@ class _Project:
     def bulk(self, now: datetime, action: str, wanted: dict[str, Any]) -> _LocalAnswer:
         act, statuses = _BULK[action]
         hooks = [hook for hook in self._chosen(wanted) if hook["status"] in statuses]
-        hooks = hooks[: wanted["limit"]]
+        hooks = hooks[: wanted["limit"]]  # None with ids: all of them
         for hook in hooks:
             act(self, hook, now)
         return 200, {"data": {"affected": len(hooks)}}, {}
@@ -4283,7 +4270,7 @@ class _Project:
         if token != self._token(hook_id, number, verb):
             raise AuthenticationError("Invalid callback token")
         hook = self._find(hook_id)
-        if int(number) != hook.begun:
+        if int(number) != hook.attempt.attempt:
             raise PosthookError("A newer attempt has started", status_code=409)
         if hook.result == "expired" or (hook.deadline and now >= hook.deadline):
             raise PosthookError("The callback deadline has passed", status_code=410)
@@ -4297,7 +4284,7 @@ class _Project:
         """The headers that tell an endpoint where the attempt under way is acked and nacked."""
         if not self._async_hooks:
             return {}
-        hook_id, number = hook["id"], str(hook.begun)
+        hook_id, number = hook["id"], str(hook.attempt.attempt)
         ack, nack = (
             f"{url}{_CALLBACKS}{hook_id}/{number}/{verb}/{self._token(hook_id, number, verb)}"
             for verb in ("ack", "nack")
@@ -4412,43 +4399,30 @@ def _callback_seconds(header: str | None) -> float:
     return min(max(float(text), least), most)
 
 
-# Reading API calls: what is on the wire becomes what _Project's operations want, or a refusal.
+# Reading API calls: what is on the wire becomes what _Project's operations want. A ValueError, or
+# what else comes of parsing, refuses the call with 400.
 
 _MAX_DATA = 65_536  # bytes of encoded data
 _MAX_JSON = 1_048_576  # bytes of a body worth parsing: the largest data with every byte escaped
-_KINDS: dict[type, str] = {
-    str: "a string",
-    int: "an integer",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
 
 
 def _read_object(body: bytes) -> dict[str, Any]:
     if len(body) > _MAX_JSON:
         raise PayloadTooLargeError("Payload exceeds 64 KB limit")
-    try:
-        value = json.loads(body.decode())
-    except (ValueError, RecursionError):
-        value = None
+    value = json.loads(body.decode())
     if type(value) is not dict:
-        raise BadRequestError("the body must be a JSON object")
+        raise ValueError("the body must be a JSON object")
     return value
 
 
-def _field(
-    fields: dict[str, Any], name: str, kind: type, span: Any = None, needed: bool = False
-) -> Any:
+def _field(fields: dict[str, Any], name: str, kind: type, span: Any = None) -> Any:
     """A field of exactly that type, and within the span; None if it is null or absent."""
     value = fields.get(name)
-    if value is None and not needed:
-        return None
-    if type(value) is not kind and not (kind is float and type(value) is int):
-        raise BadRequestError(f"{name} must be {_KINDS[kind]}")
-    if span and not span[0] <= value <= span[1]:
-        raise BadRequestError(f"{name} must be {span[0]} to {span[1]}")
+    if value is not None:
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise ValueError(f"{name} must be of type {kind.__name__}")
+        if span and not span[0] <= value <= span[1]:
+            raise ValueError(f"{name} must be {span[0]} to {span[1]}")
     return value
 
 
@@ -4456,14 +4430,11 @@ def _read_schedule(query: str, body: bytes) -> tuple[str, Any, Any, Any]:
     """The path, the data, a datetime or a timedelta, and the retryOverride."""
     fields = _read_object(body)
     if not _field(fields, "path", str):
-        raise BadRequestError("path is required")
+        raise ValueError("path is required")
     data, deep = fields.get("data", {}), fields
     for _ in range(50):  # what could just be read must also fit into an answer
         deep = {"": deep}
-    try:
-        _encode(deep)
-    except (ValueError, RecursionError):
-        raise BadRequestError("a number is too large, or data nested too deeply") from None
+    _encode(deep)
     if len(_encode(data)) > _MAX_DATA:
         raise PayloadTooLargeError("Payload exceeds 64 KB limit")
     return fields["path"], data, _read_moment(fields), _read_override(fields)
@@ -4473,14 +4444,14 @@ def _read_moment(fields: dict[str, Any]) -> Any:
     """What the one scheduling mode says; a delay stays one until the clock is read."""
     given = [name for name in _MODES if fields.get(name) is not None]
     if len(given) != 1:
-        raise BadRequestError("exactly one of postAt, postAtLocal and postIn is required")
+        raise ValueError("exactly one of postAt, postAtLocal and postIn is required")
     text, zone = _field(fields, given[0], str), _field(fields, "timezone", str)
     if (zone is None) == (given == ["postAtLocal"]):
-        raise BadRequestError("timezone belongs to postAtLocal: both or neither")
+        raise ValueError("timezone belongs to postAtLocal: both or neither")
     try:
         return _MODES[given[0]](text, zone)
     except (ValueError, OverflowError) as error:
-        raise BadRequestError(f"{given[0]} is invalid: {error}") from None
+        raise ValueError(f"{given[0]} is invalid: {error}") from None
 
 
 def _from_delay(text: str, zone: None) -> timedelta:
@@ -4494,7 +4465,7 @@ def _from_local(text: str, zone: str) -> datetime:
     """The instant of a local time: the first of two, or the end of the gap that it falls into."""
     from zoneinfo import ZoneInfo
 
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}", text):
+    if not re.fullmatch(r"(?a)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", text):
         raise ValueError("it must be YYYY-MM-DDTHH:MM:SS, without a zone")
     local = datetime.fromisoformat(text)
     try:
@@ -4506,9 +4477,8 @@ def _from_local(text: str, zone: str) -> datetime:
         return moment.astimezone(tz).replace(tzinfo=None)
 
     low, high = sorted(local.replace(tzinfo=tz, fold=fold).astimezone(_UTC) for fold in (0, 1))
-    for moment in (low, high):
-        if wall(moment) == local:
-            return moment
+    if wall(low) == local:
+        return low
     while high - low > timedelta(seconds=1):  # between the two, the clock jumps over `local`
         middle = (low + (high - low) / 2).replace(microsecond=0)
         low, high = (low, middle) if wall(middle) > local else (middle, high)
@@ -4520,20 +4490,26 @@ _MODES: dict[str, Callable[..., Any]] = {
     "postAtLocal": _from_local,
     "postIn": _from_delay,
 }
-_OVERRIDE = {"minRetries": (1, 15), "delaySecs": (5, 60), "maxDelaySecs": (60, 3600)}
+_OVERRIDE: dict[str, tuple[type, Any]] = {  # type and span
+    "minRetries": (int, (1, 15)),
+    "delaySecs": (int, (5, 60)),
+    "maxDelaySecs": (int, (60, 3600)),
+    "backoffFactor": (float, (1.1, 4.0)),
+    "jitter": (bool, None),
+}
 
 
 def _read_override(fields: dict[str, Any]) -> dict[str, Any] | None:
     override: dict[str, Any] | None = _field(fields, "retryOverride", dict)
     if override is not None:
-        strategy = _field(override, "strategy", str, needed=True)
+        needed = ["minRetries", "delaySecs"]
+        strategy = _field(override, "strategy", str)
         if strategy not in (STRATEGY_FIXED, STRATEGY_EXPONENTIAL):
-            raise BadRequestError("strategy must be fixed or exponential")
-        for name, span in _OVERRIDE.items():
-            needed = name != "maxDelaySecs" or strategy == STRATEGY_EXPONENTIAL
-            _field(override, name, int, span, needed=needed)
-        _field(override, "backoffFactor", float, (1.1, 4.0))
-        _field(override, "jitter", bool)
+            raise ValueError("strategy must be fixed or exponential")
+        needed += ["maxDelaySecs"] if strategy == STRATEGY_EXPONENTIAL else []
+        values = {name: _field(override, name, *rule) for name, rule in _OVERRIDE.items()}
+        if None in map(values.get, needed):
+            raise ValueError(f"retryOverride needs {', '.join(needed)}")
     return override
 
 
@@ -4552,24 +4528,17 @@ def _read_list(query: str, body: bytes) -> dict[str, Any]:
     given["sortOrder"] = given.get("sortOrder", SORT_ORDER_ASC).upper()
     for name, choices in _CHOICES.items():
         if given.setdefault(name, choices[0]) not in choices:
-            raise BadRequestError(f"{name} must be one of {', '.join(filter(None, choices))}")
+            raise ValueError(f"{name} must be one of {', '.join(filter(None, choices))}")
     limit = given.get("limit", "10")
     if not re.fullmatch("[0-9]{1,4}", limit) or not 1 <= int(limit) <= 1000:
-        raise BadRequestError("limit must be 1 to 1000")
+        raise ValueError("limit must be 1 to 1000")
     given["limit"] = int(limit)
     for name in ("postAtAfter", "postAtBefore", "createdAtAfter", "createdAtBefore"):
-        given[name] = _read_time(name, given.get(name))
+        given[name] = _parse_time(given[name]) if name in given else None
     if "cursor" in given:
         moment, _, text = given["cursor"].partition("_")
-        given["cursor"] = _read_time("cursor", moment), text
+        given["cursor"] = _parse_time(moment), text
     return given
-
-
-def _read_time(name: str, text: str | None) -> datetime | None:
-    try:
-        return None if text is None else _parse_time(text)
-    except (ValueError, OverflowError):
-        raise BadRequestError(f"{name} must be an RFC 3339 time") from None
 
 
 _RANGE = {"startTime": str, "endTime": str, "limit": int, "endpointKey": str, "sequenceID": str}
@@ -4579,21 +4548,19 @@ def _read_bulk(query: str, body: bytes) -> dict[str, Any]:
     fields = _read_object(body)
     ids = _field(fields, "hookIDs", list)
     wanted = {name: _field(fields, name, kind) for name, kind in _RANGE.items()}
-    if (ids is None) == all(value is None for value in wanted.values()):
-        raise BadRequestError("pass either hookIDs, or startTime, endTime and limit")
-    if ids is not None:
-        if len(ids) > 1000 or not all(type(hook_id) is str for hook_id in ids):
-            raise BadRequestError("hookIDs must be at most 1000 strings")
-        return {"hookIDs": ids, "limit": 1000}
-    for name in ("startTime", "endTime"):
-        wanted[name] = _read_time(name, _field(fields, name, str, needed=True))
-    wanted.update(hookIDs=None, limit=_field(fields, "limit", int, (1, 1000), needed=True))
-    return wanted
+    needed = ["startTime", "endTime", "limit"] if ids is None else []
+    given = [name for name in wanted if wanted[name] is not None]
+    if given[: len(needed)] != needed or (ids is not None and given):
+        raise ValueError("pass either hookIDs, or startTime, endTime and limit")
+    if ids is None:
+        _field(fields, "limit", int, (1, 1000))
+        wanted.update((name, _parse_time(wanted[name])) for name in needed[:2])
+    elif len(ids) > 1000 or not all(type(hook_id) is str for hook_id in ids):
+        raise ValueError("hookIDs must be at most 1000 strings")
+    return {"hookIDs": ids, **wanted}
 
 
-_ROUTES: tuple[
-    tuple[str, str, Callable[[str, bytes], Any] | None, Callable[..., _LocalAnswer]], ...
-] = (
+_ROUTES: tuple[tuple[str, str, Any, Callable[..., _LocalAnswer]], ...] = (
     ("POST", "/v1/hooks", _read_schedule, _Project.schedule),
     ("GET", "/v1/hooks", _read_list, _Project.page),
     ("GET", "/v1/hooks/([^/]+)", None, _Project.get),
@@ -4605,16 +4572,17 @@ _ROUTES: tuple[
 
 def _route(method: str, path: str) -> tuple[Any, Any, tuple[str, ...]]:
     """How to read a call, what does it, and the names in its path."""
-    allow = []
+    found = {}
     for verb, pattern, read, act in _ROUTES:
         match = re.fullmatch(pattern, path)
-        if match and verb == method:
-            return read, act, match.groups()
-        allow += [verb] if match else []
-    if not allow:
+        if match:
+            found[verb] = read, act, match.groups()
+    if not found:
         raise NotFoundError("Not found")
-    headers = {"Allow": ", ".join(allow)}
-    raise PosthookError("Method not allowed", status_code=405, headers=headers)
+    if method not in found:
+        headers = {"Allow": ", ".join(found)}
+        raise PosthookError("Method not allowed", status_code=405, headers=headers)
+    return found[method]
 
 
 def _encode(value: Any) -> bytes:
@@ -4639,6 +4607,9 @@ def _thread(target: Callable[..., object], *arguments: object) -> threading.Thre
     return thread
 
 
+# The HTTP face. What inherits from http.server is made inside of functions, because importing that
+# takes its time.
+
 _MAX_BODY = 16 * 1_048_576  # bytes that are read to keep the connection, whatever they are
 
 
@@ -4647,23 +4618,61 @@ def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: i
 
     Its ``stop()`` cuts the connections, and returns when every thread has ended.
     """
-    # What inherits from http.server is made here, because importing that takes its time.
     import socket
-    from contextlib import suppress
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    from http.server import ThreadingHTTPServer
     from socketserver import TCPServer
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 1024
+        allow_reuse_address = os.name == "posix"  # elsewhere it would let two servers share a port
+        server_bind = TCPServer.server_bind  # without the DNS look-up that HTTPServer adds
+        stopping = False
+        thread: threading.Thread
+        calls: dict[threading.Thread, socket.socket] = {}
+
+        def accept(self) -> None:  # serve_forever() would look twice a second whether to stop
+            while not self.stopping:
+                self.handle_request()
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            self.calls = {t: c for t, c in self.calls.items() if t.is_alive()}
+            self.calls[_thread(self.process_request_thread, request, client_address)] = request
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            _log().debug("a connection to LocalPosthook was dropped", exc_info=True)
+
+        def stop(self) -> None:
+            self.stopping = True
+            with contextlib.suppress(OSError):  # a call, so that accept() looks
+                socket.create_connection(self.socket.getsockname(), 1.0).close()
+            self.thread.join()
+            self.server_close()
+            for thread, connection in self.calls.items():
+                with contextlib.suppress(OSError):  # it has ended by itself
+                    connection.shutdown(socket.SHUT_RDWR)
+                thread.join()
+
+    try:
+        server = Server(("127.0.0.1", port), _connection_class(answer))
+    except OSError as error:
+        problem = f"cannot listen on 127.0.0.1:{port}: {error.strerror}"
+        raise PosthookConnectionError(problem, maybe_sent=False) from error
+    server.thread = _thread(server.accept)
+    return server
+
+
+def _connection_class(answer: Callable[[str, str, str, bytes], _LocalAnswer]) -> Any:
+    from http.server import BaseHTTPRequestHandler
 
     class Connection(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         default_request_version = "HTTP/1.0"  # of a line that is no HTTP: answer it properly
-        server_version, sys_version = "Posthook", "(local)"
         disable_nagle_algorithm = True
         wbufsize = -1  # one write an answer
 
         def do_GET(self) -> None:
-            lengths = {text.strip() for text in self.headers.get_all("Content-Length", ["0"])}
-            length = lengths.pop()
-            if lengths or not re.fullmatch("[0-9]{1,18}", length):
+            length, *more = self.headers.get_all("Content-Length", ["0"])
+            if more or not re.fullmatch("[0-9]{1,18} *", length):
                 self.send_error(400, "the Content-Length is invalid")
             elif "Transfer-Encoding" in self.headers:
                 self.send_error(411, "a Content-Length is required")
@@ -4689,59 +4698,17 @@ def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: i
 
         def reply(self, status: int, payload: object, headers: Mapping[str, str]) -> None:
             text = json.dumps(payload).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            for name, value in headers.items():
-                self.send_header(name, value)
+            self.send_response_only(status)  # the plain one also logs to stderr
+            fields = {"Content-Type": "application/json", "Content-Length": len(text), **headers}
             if self.close_connection:
-                self.send_header("Connection", "close")
+                fields["Connection"] = "close"
+            for name, value in fields.items():
+                self.send_header(name, str(value))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(text)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing on stderr."""
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size = 1024
-        allow_reuse_address = os.name == "posix"  # elsewhere it would let two servers share a port
-        server_bind = TCPServer.server_bind  # without the DNS look-up that HTTPServer adds
-        stopping = False
-
-        def start(self) -> None:
-            self.calls: dict[threading.Thread, socket.socket] = {}
-            self.thread = _thread(self.accept)
-
-        def accept(self) -> None:  # serve_forever() would look twice a second whether to stop
-            while not self.stopping:
-                self.handle_request()
-
-        def process_request(self, request: Any, client_address: Any) -> None:
-            self.calls = {t: c for t, c in self.calls.items() if t.is_alive()}
-            self.calls[_thread(self.process_request_thread, request, client_address)] = request
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            _log().debug("a connection to LocalPosthook was dropped", exc_info=True)
-
-        def stop(self) -> None:
-            self.stopping = True
-            with suppress(OSError):  # a call, so that accept() looks
-                socket.create_connection(self.socket.getsockname(), 1.0).close()
-            self.thread.join()
-            self.server_close()
-            for thread, connection in self.calls.items():
-                with suppress(OSError):  # it has ended by itself
-                    connection.shutdown(socket.SHUT_RDWR)
-                thread.join()
-
-    try:
-        server = Server(("127.0.0.1", port), Connection)
-    except OSError as error:
-        problem = f"cannot listen on 127.0.0.1:{port}: {error.strerror}"
-        raise PosthookConnectionError(problem, maybe_sent=False) from error
-    server.start()
-    return server
+    return Connection
 
 
 # ==================================================================================================
@@ -4939,23 +4906,13 @@ def _json_argument(text: str) -> object:
 
     try:
         if text == "-" and sys.stdin is not None:
-            text = _read_all(sys.stdin.buffer)
+            text = sys.stdin.buffer.read().decode()
         elif text.startswith("@"):
             with open(text[1:], "rb") as file:
-                text = _read_all(file)
+                text = file.read().decode()
         return json.loads(text, parse_constant=_reject)
     except (ValueError, RecursionError) as error:
         raise ArgumentTypeError(f"the JSON cannot be read: {error}") from None
-
-
-_MAX_INPUT = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
-
-
-def _read_all(file: Any) -> str:
-    content: bytes = file.read(_MAX_INPUT)
-    if len(content) == _MAX_INPUT:
-        raise ValueError("it is too large")
-    return content.decode()
 
 
 # The tables: what argparse is told about each argument; and what runs a command, its summary, its
