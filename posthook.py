@@ -3825,16 +3825,14 @@ class LocalPosthook:
             server.advance("2h")  # POSTs to http://127.0.0.1:8000/remind, signed
             assert server.deliveries[0].status_code == 200
 
-    It speaks the API at ``url`` (hooks, bulk actions, async callbacks, quota), delivers what is due
-    in real time, retries what fails, and forgets everything at the end. A hook without a
-    ``retryOverride`` is retried 5 times, after 10, 20, 40, 80 and 160 seconds.
+    It speaks the API at ``url``, delivers what is due in real time, retries what fails, and forgets
+    everything at the end. A hook without a ``retryOverride`` is retried 5 times, after 10, 20, 40,
+    80 and 160 seconds.
 
     Args:
         forward_to: http(s) URL that deliveries go to, each hook's path appended; None records
             them as delivered without sending anything.
         port: port on 127.0.0.1; 0 takes a free one.
-        api_key: the key that calls must bring.
-        signing_key: the key that deliveries are signed with.
         async_hooks: send the ack and nack URLs, and take a 202 as "the callback follows".
         quota: hooks that may be scheduled in a calendar month.
 
@@ -3856,15 +3854,17 @@ class LocalPosthook:
     ) -> None:
         from queue import SimpleQueue
 
-        _check_arguments(forward_to, port, quota, api_key, signing_key)
+        if not (api_key.strip() and signing_key.strip()):
+            raise ValueError("api_key and signing_key are not empty")
+        if forward_to is not None and {"?", "#"} & set(_checked_url(forward_to, "forward_to")):
+            raise ValueError("forward_to has no query: a hook's path is appended to it")
         self.url, self.api_key, self.signing_key = "", api_key, signing_key
         self.observer: Callable[[str], object] | None = None
         self._forward_to, self._port = forward_to, port
         self._signatures = SignaturesService(signing_key)
-        domain = forward_to and forward_to.split("/")[2]
         # One lock guards the project, the clock and what follows. Nobody holds it during I/O.
         self._changed = threading.Condition()
-        self._project = _Project(quota, bool(async_hooks), domain)
+        self._project = _Project(quota, async_hooks)
         self._offset = timedelta(0)  # the clock is real time plus this
         self._goal: tuple[datetime, timedelta] | None = None  # advance() wants this clock, offset
         self._moment: datetime | None = None  # the due time of the attempts under way
@@ -3892,16 +3892,12 @@ class LocalPosthook:
     def advance(self, duration: str | timedelta | float) -> None:
         """Move the clock, and attempt on the way whatever becomes due; return when all has ended.
 
-        It goes from one due time to the next, so that a retry, or a hook scheduled by a handler,
-        is attempted too if it falls within ``duration``. A callback deadline passes as well: with
-        async hooks, advance to the delivery, wait for the callback, then go on.
+        It goes from one due time to the next: a retry, or a hook that a handler schedules, is
+        attempted too if it falls within ``duration``, and callback deadlines pass. With async
+        hooks, advance to the delivery, wait for the callback, then go on.
 
         Args:
             duration: ``"1d2h30m"``, a timedelta, or seconds; zero attempts what is due now.
-
-        Raises:
-            ValueError, TypeError: for anything else; nothing has moved.
-            PosthookError: outside of the ``with`` block.
         """
         step = _check_step(duration)
         with self._changed:
@@ -3921,9 +3917,7 @@ class LocalPosthook:
             raise PosthookError("LocalPosthook is used once: make a new one")
         self._http = _http_server(self._answer, self._port)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-        self._opener: urllib.request.OpenerDirector = build_opener(
-            proxy="", max_connections=_PARALLEL
-        )
+        self._opener: Any = build_opener(proxy="", max_connections=_PARALLEL)
         self._state = "running"
         work = [self._keep_time] + [self._make_attempts] * _PARALLEL
         self._threads = [_thread(target) for target in work]
@@ -4039,15 +4033,14 @@ class LocalPosthook:
             if key != self.api_key.strip() and not path.startswith(_CALLBACKS):
                 raise AuthenticationError("Invalid API key")
             read, act, names = _route(method, path)
-            try:
-                wanted = read and read(query, body)
-            except (ValueError, OverflowError, RecursionError) as error:
-                raise BadRequestError(str(error)) from None
+            wanted = [read(query, body)] if read else []
             with self._changed:
-                answer: _LocalAnswer = act(self._project, self._now(), *names, wanted)
+                answer: _LocalAnswer = act(self._project, self._now(), *names, *wanted)
                 self._changed.notify_all()
         except PosthookError as error:
             answer = error.status_code or 500, {"error": error.message}, error.headers or {}
+        except (ValueError, OverflowError, RecursionError) as error:  # of read()
+            answer = 400, {"error": str(error)}, {}
         shown = "/".join(path.split("/")[:6])  # a callback's token comes after that
         self._tell(f"{method} {_on_the_wire(shown)} {answer[0]}")
         return answer
@@ -4058,17 +4051,6 @@ class LocalPosthook:
                 self.observer(line.encode("unicode_escape").decode())
         except Exception:  # it must not end a thread that others wait for
             _log().exception("the observer of a LocalPosthook failed")
-
-
-def _check_arguments(url: str | None, port: int, quota: int, *keys: str) -> None:
-    if not all(isinstance(key, str) for key in keys):
-        raise TypeError("api_key and signing_key are text")
-    if not type(port) is type(quota) is int:
-        raise TypeError("port and quota are whole numbers")
-    if not all(map(str.strip, keys)) or quota < 0 or not 0 <= port <= 65_535:
-        raise ValueError("keys are not empty, quota is not negative, port is 0 to 65535")
-    if url is not None and {"?", "#"} & set(_checked_url(url, "forward_to")):
-        raise ValueError("forward_to has neither query nor fragment: a hook's path is appended")
 
 
 def _check_step(duration: str | timedelta | float) -> timedelta:
@@ -4124,7 +4106,7 @@ class _LocalHook(dict[str, "Any"]):
     deadline: datetime | None = None  # of its callback, while that is awaited
 
     def __init__(
-        self, number: int, path: str, data: Any, post_at: datetime, override: Any, now: datetime
+        self, number: int, now: datetime, post_at: datetime, path: str, data: Any, override: Any
     ) -> None:
         from uuid import uuid4
 
@@ -4145,20 +4127,18 @@ class _LocalHook(dict[str, "Any"]):
 class _Project:
     """The hooks of one project. An operation raises a PosthookError to refuse a call."""
 
-    def __init__(self, quota: int, async_hooks: bool, domain: str | None) -> None:
+    def __init__(self, quota: int, async_hooks: bool) -> None:
         from random import random
 
         self.hooks: dict[str, _LocalHook] = {}
         self.attempts: list[_Attempt] = []  # in the order they began
-        self._quota, self._async_hooks, self._domain = quota, async_hooks, domain
+        self._quota, self._async_hooks = quota, async_hooks
         self._month, self._used = _NO_TIME, 0
         self._random, self._secret = random, os.urandom(32)
         self._count = 0  # numbers hooks and the heap's entries
         self._heap: list[tuple[datetime, int, str]] = []  # when, entry, hook's id
-        self._rows: dict[str, list[tuple[Any, ...]]] = {  # sorted: time, text, hook
-            SORT_BY_POST_AT: [],
-            SORT_BY_CREATED_AT: [],
-        }
+        # Sorted: time, text, hook.
+        self._rows: dict[str, list[Any]] = {SORT_BY_POST_AT: [], SORT_BY_CREATED_AT: []}
 
     # What happens as time passes.
 
@@ -4230,16 +4210,16 @@ class _Project:
 
     # The API's operations: _ROUTES gives them their paths, and reads what `wanted` is.
 
-    def schedule(self, now: datetime, wanted: tuple[str, Any, Any, Any]) -> _LocalAnswer:
-        path, data, moment, override = wanted
+    def schedule(self, now: datetime, wanted: tuple[Any, ...]) -> _LocalAnswer:
+        moment, *what = wanted
         headers = self._use_quota(now)
         post_at = now + moment if isinstance(moment, timedelta) else moment
-        return 201, {"data": dict(self._add(path, data, post_at, override, now))}, headers
+        return 201, {"data": dict(self._add(now, post_at, *what))}, headers
 
-    def get(self, now: datetime, hook_id: str, wanted: None) -> _LocalAnswer:
+    def get(self, now: datetime, hook_id: str) -> _LocalAnswer:
         return 200, {"data": dict(self._find(hook_id))}, {}
 
-    def delete(self, now: datetime, hook_id: str, wanted: None) -> _LocalAnswer:
+    def delete(self, now: datetime, hook_id: str) -> _LocalAnswer:
         self._cancel(self._find(hook_id), now)
         return 200, {"data": {}}, {}
 
@@ -4265,7 +4245,7 @@ class _Project:
         return 200, {"data": {"affected": len(hooks)}}, {}
 
     def callback(
-        self, now: datetime, hook_id: str, number: str, verb: str, token: str, wanted: None
+        self, now: datetime, hook_id: str, number: str, verb: str, token: str
     ) -> _LocalAnswer:
         if token != self._token(hook_id, number, verb):
             raise AuthenticationError("Invalid callback token")
@@ -4298,11 +4278,8 @@ class _Project:
             raise NotFoundError("Hook not found")
         return self.hooks[hook_id]
 
-    def _add(
-        self, path: str, data: Any, post_at: datetime, override: Any, now: datetime
-    ) -> _LocalHook:
-        hook = _LocalHook(self._count, path, data, post_at, override, now)
-        hook["domain"] = self._domain
+    def _add(self, now: datetime, post_at: datetime, *what: Any) -> _LocalHook:
+        hook = _LocalHook(self._count, now, post_at, *what)
         self.hooks[hook["id"]] = hook
         self._wake(hook, post_at)
         for name, key in hook.order.items():
@@ -4320,7 +4297,7 @@ class _Project:
         self._wake(hook, now)
 
     def _replay(self, hook: _LocalHook, now: datetime) -> None:
-        self._add(hook["path"], hook["data"], now, hook.get("retryOverride"), now)
+        self._add(now, now, hook["path"], hook["data"], hook.get("retryOverride"))
 
     def _matching(self, wanted: dict[str, Any]) -> list[tuple[Any, ...]]:
         """The rows that a list call's filters let through, ascending."""
@@ -4426,8 +4403,8 @@ def _field(fields: dict[str, Any], name: str, kind: type, span: Any = None) -> A
     return value
 
 
-def _read_schedule(query: str, body: bytes) -> tuple[str, Any, Any, Any]:
-    """The path, the data, a datetime or a timedelta, and the retryOverride."""
+def _read_schedule(query: str, body: bytes) -> tuple[Any, ...]:
+    """A datetime or a timedelta, the path, the data, and the retryOverride."""
     fields = _read_object(body)
     if not _field(fields, "path", str):
         raise ValueError("path is required")
@@ -4437,7 +4414,7 @@ def _read_schedule(query: str, body: bytes) -> tuple[str, Any, Any, Any]:
     _encode(deep)
     if len(_encode(data)) > _MAX_DATA:
         raise PayloadTooLargeError("Payload exceeds 64 KB limit")
-    return fields["path"], data, _read_moment(fields), _read_override(fields)
+    return _read_moment(fields), fields["path"], data, _read_override(fields)
 
 
 def _read_moment(fields: dict[str, Any]) -> Any:
@@ -4529,10 +4506,8 @@ def _read_list(query: str, body: bytes) -> dict[str, Any]:
     for name, choices in _CHOICES.items():
         if given.setdefault(name, choices[0]) not in choices:
             raise ValueError(f"{name} must be one of {', '.join(filter(None, choices))}")
-    limit = given.get("limit", "10")
-    if not re.fullmatch("[0-9]{1,4}", limit) or not 1 <= int(limit) <= 1000:
-        raise ValueError("limit must be 1 to 1000")
-    given["limit"] = int(limit)
+    given["limit"] = int(given.get("limit", "10").encode())  # bytes: ASCII digits alone
+    _field(given, "limit", int, (1, 1000))
     for name in ("postAtAfter", "postAtBefore", "createdAtAfter", "createdAtBefore"):
         given[name] = _parse_time(given[name]) if name in given else None
     if "cursor" in given:
@@ -4572,17 +4547,11 @@ _ROUTES: tuple[tuple[str, str, Any, Callable[..., _LocalAnswer]], ...] = (
 
 def _route(method: str, path: str) -> tuple[Any, Any, tuple[str, ...]]:
     """How to read a call, what does it, and the names in its path."""
-    found = {}
     for verb, pattern, read, act in _ROUTES:
         match = re.fullmatch(pattern, path)
-        if match:
-            found[verb] = read, act, match.groups()
-    if not found:
-        raise NotFoundError("Not found")
-    if method not in found:
-        headers = {"Allow": ", ".join(found)}
-        raise PosthookError("Method not allowed", status_code=405, headers=headers)
-    return found[method]
+        if match and verb == method:
+            return read, act, match.groups()
+    raise NotFoundError("Not found")
 
 
 def _encode(value: Any) -> bytes:
@@ -4956,14 +4925,10 @@ _CHOSEN = (
     "--from 2030-02-01T00:00:00Z --to 2030-02-02T00:00:00Z --limit 500",
 )
 _CALLBACK = ("url --body", '"$URL"')
+_LOCAL = "--port --forward --async-hooks"
 _COMMANDS: dict[str, tuple[Callable[..., int | None], str, str, str]] = {
     "demo": (lambda: _do_demo(), "see everything at work, without account or network", "", ""),
-    "local": (
-        _do_local,
-        "run a Posthook on this machine, until Ctrl-C",
-        "--port --forward --async-hooks",
-        "--port 4100 --forward http://127.0.0.1:8000",
-    ),
+    "local": (_do_local, "run a Posthook on this machine", _LOCAL, "--port 4100"),
     "schedule": (
         _do_schedule,
         "schedule a hook",
@@ -4978,12 +4943,7 @@ _COMMANDS: dict[str, tuple[Callable[..., int | None], str, str, str]] = {
     "cancel": (functools.partial(_do_bulk, "cancel"), "cancel waiting hooks", *_CHOSEN),
     "ack": (functools.partial(_do_callback, ack), "report that an async hook is done", *_CALLBACK),
     "nack": (functools.partial(_do_callback, nack), "report that it has failed", *_CALLBACK),
-    "deliver": (
-        _do_deliver,
-        "send one signed delivery to an app of yours",
-        "url --data",
-        "http://127.0.0.1:8000/remind",
-    ),
+    "deliver": (_do_deliver, "send one signed delivery", "url --data", "http://127.0.0.1:8000/a"),
 }
 
 
