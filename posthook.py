@@ -4380,12 +4380,9 @@ def _callback_seconds(header: str | None) -> float:
 # what else comes of parsing, refuses the call with 400.
 
 _MAX_DATA = 65_536  # bytes of encoded data
-_MAX_JSON = 1_048_576  # bytes of a body worth parsing: the largest data with every byte escaped
 
 
 def _read_object(body: bytes) -> dict[str, Any]:
-    if len(body) > _MAX_JSON:
-        raise PayloadTooLargeError("Payload exceeds 64 KB limit")
     value = json.loads(body.decode())
     if type(value) is not dict:
         raise ValueError("the body must be a JSON object")
@@ -4623,8 +4620,8 @@ def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: i
 
     try:
         server = Server(("127.0.0.1", port), _connection_class(answer))
-    except OSError as error:
-        problem = f"cannot listen on 127.0.0.1:{port}: {error.strerror}"
+    except (OSError, OverflowError) as error:
+        problem = f"cannot listen on 127.0.0.1:{port}: {error}"
         raise PosthookConnectionError(problem, maybe_sent=False) from error
     server.thread = _thread(server.accept)
     return server
@@ -4641,10 +4638,9 @@ def _connection_class(answer: Callable[[str, str, str, bytes], _LocalAnswer]) ->
 
         def do_GET(self) -> None:
             length, *more = self.headers.get_all("Content-Length", ["0"])
-            if more or not re.fullmatch("[0-9]{1,18} *", length):
-                self.send_error(400, "the Content-Length is invalid")
-            elif "Transfer-Encoding" in self.headers:
-                self.send_error(411, "a Content-Length is required")
+            odd = more or "Transfer-Encoding" in self.headers
+            if odd or not re.fullmatch("[0-9]{1,18} *", length):
+                self.send_error(400, "one Content-Length is required")
             elif int(length) > _MAX_BODY:
                 self.send_error(413, "Payload exceeds 64 KB limit")
             else:
@@ -4753,7 +4749,7 @@ def _run(argv: list[str]) -> int:
 
 
 # The commands. Each takes its arguments by the names of the API's parameters, and returns its exit
-# status, or None for 0. The table below tells the rest.
+# status, or None for 0. What it prints is ASCII, whatever the terminal knows: json.dumps escapes.
 
 
 def _do_schedule(retry_override: object, **options: Any) -> None:
@@ -4762,7 +4758,7 @@ def _do_schedule(retry_override: object, **options: Any) -> None:
             raise ValueError('--retry-override is a JSON object: {"minRetries": 3, ...}')
         options["retry_override"] = HookRetryOverride.from_dict(retry_override)
     with Posthook() as client:
-        _print(client.hooks.schedule(**options).raw)
+        print(json.dumps(client.hooks.schedule(**options).raw))
 
 
 def _do_get(id: list[str]) -> int:
@@ -4772,7 +4768,7 @@ def _do_get(id: list[str]) -> int:
 
 def _print_hook(client: Posthook, hook_id: str) -> int:
     try:
-        _print(client.hooks.get(hook_id).raw)
+        print(json.dumps(client.hooks.get(hook_id).raw))
     except (NotFoundError, ValueError) as error:  # the others are printed all the same
         return _complain(f"{hook_id}: {error}")
     return 0
@@ -4787,14 +4783,14 @@ def _do_list(status: str | None, limit: int | None, all: bool) -> None:
         else:
             hooks = client.hooks.list(status=status, limit=limit)
         for hook in hooks:
-            _print(hook.raw, flush=False)  # there may be a million
+            print(json.dumps(hook.raw))
 
 
 def _do_delete(id: list[str]) -> None:
     with Posthook() as client:
         for hook_id in id:
             client.hooks.delete(hook_id)
-            _print({"id": hook_id, "deleted": True})
+            print(json.dumps({"id": hook_id, "deleted": True}))
 
 
 def _do_bulk(action: str, ids: list[str], **options: Any) -> None:
@@ -4804,12 +4800,12 @@ def _do_bulk(action: str, ids: list[str], **options: Any) -> None:
     with Posthook() as client:
         bulk = client.hooks.bulk
         result = getattr(bulk, action)(ids) if ids else getattr(bulk, f"{action}_by_filter")(**span)
-    _print({"affected": result.affected})
+    print(json.dumps({"affected": result.affected}))
 
 
 def _do_callback(send: Callable[[str, object], CallbackResult], url: str, body: object) -> int:
     result = send(url, body)
-    _print({"status": result.status, "applied": result.applied})
+    print(json.dumps({"status": result.status, "applied": result.applied}))
     return 0 if result.applied else 1
 
 
@@ -4829,7 +4825,7 @@ def _do_deliver(url: str, data: object) -> int:
     with contextlib.closing(build_opener()) as opener:
         answer = opener.open(request, timeout=10)  # seconds; the service's limit for an attempt
     text = answer.read().decode("utf-8", "replace")
-    _print({"id": hook_id, "status": answer.status, "body": text})
+    print(json.dumps({"id": hook_id, "status": answer.status, "body": text}))
     return 0 if 200 <= answer.status <= 299 else 1
 
 
@@ -4980,10 +4976,6 @@ def _reject(message: str) -> NoReturn:
     refusal, unknown, arguments = message.partition("unrecognized arguments: ")
     options = re.findall(r"(?<!\S)--?[a-z-]+", arguments)
     raise ValueError(re.sub(r":? '.*", "", refusal) + unknown + " ".join(options))
-
-
-def _print(result: object, *, flush: bool = True) -> None:
-    print(json.dumps(result), flush=flush)  # ASCII, whatever the terminal knows
 
 
 def _complain(message: object, status: int = 1) -> int:

@@ -7649,7 +7649,7 @@ HOSTILE = [
     (b"POST /v1/hooks HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", b" 400 "),
     (b"POST /v1/hooks HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", b" 400 "),
     (b"POST /v1/hooks HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", b" 413 "),
-    (b"POST /v1/hooks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b" 411 "),
+    (b"POST /v1/hooks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b" 400 "),
     (b"POST /v1/hooks HTTP/1.1\r\nContent-Length: 9\r\n\r\n{", b""),
     (b"HEAD /v1/hooks/x HTTP/1.1\r\nX-API-Key: pk_local\r\n\r\n", b" 404 "),
 ]
@@ -9023,9 +9023,11 @@ def test_local_ends_silently_when_nobody_reads_it_any_more(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_local_says_that_its_port_is_in_use(local, run):
+def test_local_says_that_its_port_is_in_use_or_none(local, run):
     status, out, err = run("local", "--port", local.url.rpartition(":")[2])
     assert (status, out) == (1, []) and "in use" in err
+    status, out, err = run("local", "--port", "70000")
+    assert (status, out) == (1, []) and "65535" in err
 
 
 # -- Streams, signals, and the process
