@@ -3796,7 +3796,7 @@ def _without_echo(text: str, url: str) -> str:
 # THE CUT LINE. The client works without what follows: delete from here to the end to ship it alone.
 # ==================================================================================================
 # 10. LocalPosthook: the service on loopback, with a clock that can be moved. Uses models, signing,
-#     transport and http.server; never the client.
+#     the check of a URL, transport and http.server; never the client.
 # ==================================================================================================
 
 import bisect  # noqa: E402 - imported below the line, so that they go with what needs them
@@ -4074,12 +4074,8 @@ def _check_step(duration: str | timedelta | float) -> timedelta:
 #       +--retries left-+---------------------------'--none left----> failed
 #       '--bulk retry---------------------------------------------------'
 
-_DEFAULT_RETRIES: dict[str, Any] = {  # the example of the service's own documentation
-    "minRetries": 5,
-    "delaySecs": 10,
-    "strategy": STRATEGY_EXPONENTIAL,
-    "maxDelaySecs": 300,
-}
+# The example of the service's own documentation.
+_DEFAULT_RETRIES = HookRetryOverride(5, 10, STRATEGY_EXPONENTIAL, max_delay_secs=300).to_dict()
 _CALLBACK_SECONDS = 300.0  # until ack or nack, unless the 202 says otherwise
 
 
@@ -4225,31 +4221,29 @@ class _Project:
 
     def page(self, now: datetime, wanted: dict[str, Any]) -> _LocalAnswer:
         rows, limit, cursor = self._matching(wanted), wanted["limit"], wanted.get("cursor")
+        meta: dict[str, Any] = {"totalItems": len(rows)}
         if wanted["sortOrder"] == SORT_ORDER_DESC:
             end = bisect.bisect_left(rows, cursor) if cursor else len(rows)
             shown, more = rows[max(end - limit, 0) : end][::-1], end > limit
         else:
             start = bisect.bisect_left(rows, (cursor[0], cursor[1] + " ")) if cursor else 0
             shown, more = rows[start : start + limit], start + limit < len(rows)
-        meta: dict[str, Any] = {"totalItems": len(rows)}
         if more:
             meta["cursor"] = f"{_format_time(shown[-1][0])}_{shown[-1][1]}"
         return 200, {"data": [dict(hook) for _, _, hook in shown], "meta": meta}, {}
 
     def bulk(self, now: datetime, action: str, wanted: dict[str, Any]) -> _LocalAnswer:
         act, statuses = _BULK[action]
-        hooks = [hook for hook in self._chosen(wanted) if hook["status"] in statuses]
-        hooks = hooks[: wanted["limit"]]  # None with ids: all of them
+        fit = [hook for hook in self._chosen(wanted) if hook["status"] in statuses]
+        hooks = fit[: wanted["limit"]]  # None with ids: all of them
         for hook in hooks:
             act(self, hook, now)
         return 200, {"data": {"affected": len(hooks)}}, {}
 
-    def callback(
-        self, now: datetime, hook_id: str, number: str, verb: str, token: str
-    ) -> _LocalAnswer:
-        if token != self._token(hook_id, number, verb):
+    def callback(self, now: datetime, id: str, number: str, verb: str, token: str) -> _LocalAnswer:
+        if token != self._token(id, number, verb):
             raise AuthenticationError("Invalid callback token")
-        hook = self._find(hook_id)
+        hook = self._find(id)
         if int(number) != hook.attempt.attempt:
             raise PosthookError("A newer attempt has started", status_code=409)
         if hook.result == "expired" or (hook.deadline and now >= hook.deadline):
@@ -4330,12 +4324,9 @@ class _Project:
             self._month, self._used = month, 0
         allowed = self._used < self._quota
         self._used += allowed
-        facts = {
-            "Limit": self._quota,
-            "Usage": self._used,
-            "Remaining": self._quota - self._used,
-            "Resets-At": _format_time((month + timedelta(days=32)).replace(day=1)),
-        }
+        left, resets_at = self._quota - self._used, (month + timedelta(days=32)).replace(day=1)
+        facts: dict[str, Any] = {"Limit": self._quota, "Usage": self._used, "Remaining": left}
+        facts["Resets-At"] = _format_time(resets_at)
         headers = {f"Posthook-HookQuota-{name}": str(fact) for name, fact in facts.items()}
         if not allowed:
             raise RateLimitError("Rate limit exceeded", headers)
@@ -4372,8 +4363,7 @@ def _callback_seconds(header: str | None) -> float:
     text = (header or "").strip()
     if not re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", text):
         return _CALLBACK_SECONDS
-    least, most = _ACCEPT_SECONDS
-    return min(max(float(text), least), most)
+    return min(max(float(text), _ACCEPT_SECONDS[0]), _ACCEPT_SECONDS[1])
 
 
 # Reading API calls: what is on the wire becomes what _Project's operations want. A ValueError, or
@@ -4471,16 +4461,18 @@ _OVERRIDE: dict[str, tuple[type, Any]] = {  # type and span
     "backoffFactor": (float, (1.1, 4.0)),
     "jitter": (bool, None),
 }
+_NEEDED = {
+    STRATEGY_FIXED: ("minRetries", "delaySecs"),
+    STRATEGY_EXPONENTIAL: ("minRetries", "delaySecs", "maxDelaySecs"),
+}
 
 
 def _read_override(fields: dict[str, Any]) -> dict[str, Any] | None:
     override: dict[str, Any] | None = _field(fields, "retryOverride", dict)
     if override is not None:
-        needed = ["minRetries", "delaySecs"]
-        strategy = _field(override, "strategy", str)
-        if strategy not in (STRATEGY_FIXED, STRATEGY_EXPONENTIAL):
+        needed = _NEEDED.get(_field(override, "strategy", str))
+        if needed is None:
             raise ValueError("strategy must be fixed or exponential")
-        needed += ["maxDelaySecs"] if strategy == STRATEGY_EXPONENTIAL else []
         values = {name: _field(override, name, *rule) for name, rule in _OVERRIDE.items()}
         if None in map(values.get, needed):
             raise ValueError(f"retryOverride needs {', '.join(needed)}")
