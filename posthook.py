@@ -4938,14 +4938,20 @@ _COMMANDS: dict[str, tuple[Callable[..., int | None], str, str, str]] = {
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            _reject(message)
+
+        def _print_message(self, message: str, file: Any = None) -> None:
+            print(message, end="", file=file)  # argparse's own passes over a full disk
+
     program = "python posthook.py"
     shape: dict[str, Any] = {
         "formatter_class": lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
         "allow_abbrev": False,
     }
     keys = "Keys and URL come from POSTHOOK_API_KEY, POSTHOOK_SIGNING_KEY and POSTHOOK_BASE_URL."
-    parser = argparse.ArgumentParser(program, epilog=keys, **shape)
-    parser.error = _reject  # type: ignore[method-assign]
+    parser = Parser(program, epilog=keys, **shape)
     parser.add_argument("--version", action="version", version=__version__)
     table = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True
@@ -4953,7 +4959,6 @@ def _parser() -> argparse.ArgumentParser:
     for name, (_, summary, arguments, example) in _COMMANDS.items():
         shape["epilog"] = f"example: {program} {name} {example}".rstrip()
         command = table.add_parser(name, help=summary, description=summary, **shape)
-        command.error = _reject  # type: ignore[method-assign]
         for alternatives in arguments.split():
             group: Any = command
             if "|" in alternatives:

@@ -9104,8 +9104,9 @@ def test_the_program_ends_silently_when_its_reader_has_gone():
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_the_program_is_1_where_neither_results_nor_messages_can_be_written():
     with Script(ok([HOOK])) as server, open("/dev/full", "w") as full:
-        program = process("list", server=server, stdout=full, stderr=full)
-        assert program.wait(20) == 1
+        for argv in (["list"], ["list", "--help"], ["--version"]):
+            program = process(*argv, python=["-u"], server=server, stdout=full, stderr=full)
+            assert program.wait(20) == 1
 
 
 def test_ctrl_c_ends_the_program_with_130_no_word_and_what_was_printed_before():
