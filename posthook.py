@@ -3457,10 +3457,11 @@ def _without_echo(text: bytes, url: str) -> str:
 # THE CUT LINE. The client works without what follows: delete from here to the end to ship it alone.
 # ==================================================================================================
 # 10. LocalPosthook: the service on loopback, with a clock that can be moved. Uses models, signing,
-#     transport and http.server; never the client.
+#     the check of a URL, transport and http.server; never the client.
 # ==================================================================================================
 
-import bisect  # noqa: E402 - imported below the line, so that it goes with what needs it
+import bisect  # noqa: E402 - imported below the line, so that they go with what needs them
+import heapq  # noqa: E402
 
 if TYPE_CHECKING:
     _LocalAnswer = tuple[int, dict[str, Any], Mapping[str, str]]  # status, JSON body, headers
@@ -3485,16 +3486,14 @@ class LocalPosthook:
             server.advance("2h")  # POSTs to http://127.0.0.1:8000/remind, signed
             assert server.deliveries[0].status_code == 200
 
-    It speaks the API at ``url`` (hooks, bulk actions, async callbacks, quota), delivers what is due
-    in real time, retries what fails, and forgets everything at the end. A hook without a
-    ``retryOverride`` is retried 5 times, after 10, 20, 40, 80 and 160 seconds.
+    It speaks the API at ``url``, delivers what is due in real time, retries what fails, and forgets
+    everything at the end. A hook without a ``retryOverride`` is retried 5 times, after 10, 20, 40,
+    80 and 160 seconds.
 
     Args:
         forward_to: http(s) URL that deliveries go to, each hook's path appended; None records
             them as delivered without sending anything.
         port: port on 127.0.0.1; 0 takes a free one.
-        api_key: the key that calls must bring.
-        signing_key: the key that deliveries are signed with.
         async_hooks: send the ack and nack URLs, and take a 202 as "the callback follows".
         quota: hooks that may be scheduled in a calendar month.
 
@@ -3516,15 +3515,17 @@ class LocalPosthook:
     ) -> None:
         from queue import SimpleQueue
 
-        _check_arguments(forward_to, port, quota, api_key, signing_key)
+        if not (api_key.strip() and signing_key.strip()):
+            raise ValueError("api_key and signing_key are not empty")
+        if forward_to is not None and {"?", "#"} & set(_checked_url(forward_to, "forward_to")):
+            raise ValueError("forward_to has no query: a hook's path is appended to it")
         self.url, self.api_key, self.signing_key = "", api_key, signing_key
         self.observer: Callable[[str], object] | None = None
         self._forward_to, self._port = forward_to, port
         self._signatures = SignaturesService(signing_key)
-        domain = forward_to and forward_to.split("/")[2]
         # One lock guards the project, the clock and what follows. Nobody holds it during I/O.
         self._changed = threading.Condition()
-        self._project = _Project(quota, bool(async_hooks), domain)
+        self._project = _Project(quota, async_hooks)
         self._offset = timedelta(0)  # the clock is real time plus this
         self._goal: tuple[datetime, timedelta] | None = None  # advance() wants this clock, offset
         self._moment: datetime | None = None  # the due time of the attempts under way
@@ -3547,21 +3548,17 @@ class LocalPosthook:
         ``status_code`` (None: no answer), ``error`` (``""``: delivered) and ``seconds``.
         """
         with self._changed:
-            return [attempt for attempt in self._project.attempts if attempt is not None]
+            return [attempt for attempt in self._project.attempts if attempt.seconds >= 0]
 
     def advance(self, duration: str | timedelta | float) -> None:
         """Move the clock, and attempt on the way whatever becomes due; return when all has ended.
 
-        It goes from one due time to the next, so that a retry, or a hook scheduled by a handler,
-        is attempted too if it falls within ``duration``. A callback deadline passes as well: with
-        async hooks, advance to the delivery, wait for the callback, then go on.
+        It goes from one due time to the next: a retry, or a hook that a handler schedules, is
+        attempted too if it falls within ``duration``, and callback deadlines pass. With async
+        hooks, advance to the delivery, wait for the callback, then go on.
 
         Args:
             duration: ``"1d2h30m"``, a timedelta, or seconds; zero attempts what is due now.
-
-        Raises:
-            ValueError, TypeError: for anything else; nothing has moved.
-            PosthookError: outside of the ``with`` block.
         """
         step = _check_step(duration)
         with self._changed:
@@ -3581,9 +3578,7 @@ class LocalPosthook:
             raise PosthookError("LocalPosthook is used once: make a new one")
         self._http = _http_server(self._answer, self._port)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-        self._opener: urllib.request.OpenerDirector = build_opener(
-            proxy="", max_connections=_PARALLEL
-        )
+        self._opener: Any = build_opener(proxy="", max_connections=_PARALLEL)
         self._state = "running"
         work = [self._keep_time] + [self._make_attempts] * _PARALLEL
         self._threads = [_thread(target) for target in work]
@@ -3651,10 +3646,10 @@ class LocalPosthook:
             status, error, wait = self._attempt(hook)
             seconds = round(time.perf_counter() - start, 6)
             outcome = f"{error or status or 'recorded'} ({seconds:.3f} s)"
-            self._tell(f"delivery {_on_the_wire(hook['path'])} #{hook.begun}: {outcome}")
+            self._tell(f"delivery {_on_the_wire(hook['path'])} #{hook.attempt.attempt}: {outcome}")
             with self._changed:
                 self._busy -= 1
-                self._project.end(hook, hook.record(status, error, seconds), wait, self._now())
+                self._project.end(hook, status, error, seconds, wait, self._now())
                 self._changed.notify_all()
 
     def _attempt(self, hook: _LocalHook) -> tuple[int | None, str, float]:
@@ -3678,7 +3673,9 @@ class LocalPosthook:
 
         if not hook["path"].startswith("/"):  # it would become a part of the host's name
             raise ValueError("the path does not begin with /")
-        body = _encode(hook.payload())
+        whole = {**hook, "postedAt": _format_time(hook.attempt.posted_at)}
+        names = ("id", "path", "postAt", "postedAt", "data", "createdAt", "updatedAt")
+        body = _encode({name: whole[name] for name in names})
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Posthook/1.0",
@@ -3697,12 +3694,14 @@ class LocalPosthook:
             if key != self.api_key.strip() and not path.startswith(_CALLBACKS):
                 raise AuthenticationError("Invalid API key")
             read, act, names = _route(method, path)
-            wanted = read and read(query, body)
+            wanted = [read(query, body)] if read else []
             with self._changed:
-                answer: _LocalAnswer = act(self._project, self._now(), *names, wanted)
+                answer: _LocalAnswer = act(self._project, self._now(), *names, *wanted)
                 self._changed.notify_all()
         except PosthookError as error:
             answer = error.status_code or 500, {"error": error.message}, error.headers or {}
+        except (ValueError, OverflowError, RecursionError) as error:  # of read()
+            answer = 400, {"error": str(error)}, {}
         shown = "/".join(path.split("/")[:6])  # a callback's token comes after that
         self._tell(f"{method} {_on_the_wire(shown)} {answer[0]}")
         return answer
@@ -3715,28 +3714,10 @@ class LocalPosthook:
             _log().exception("the observer of a LocalPosthook failed")
 
 
-def _check_arguments(url: str | None, port: int, quota: int, *keys: str) -> None:
-    from urllib.parse import urlsplit
-
-    if not all(isinstance(text, str) for text in (keys if url is None else (url, *keys))):
-        raise TypeError("forward_to, api_key and signing_key are text")
-    if not type(port) is type(quota) is int:
-        raise TypeError("port and quota are whole numbers")
-    if not all(map(str.strip, keys)) or quota < 0 or not 0 <= port <= 65_535:
-        raise ValueError("keys are not empty, quota is not negative, port is 0 to 65535")
-    if url is not None:
-        parts = urlsplit(url)  # raises ValueError too, as .port does
-        plain = _on_the_wire(url) == url and not set("@?#") & set(url) and parts.port != 0
-        if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-            raise ValueError("forward_to is an http or https URL such as http://127.0.0.1:8000")
-
-
 def _check_step(duration: str | timedelta | float) -> timedelta:
-    if isinstance(duration, bool) or not isinstance(duration, (str, timedelta, int, float)):
-        raise TypeError('advance() takes "1d2h30m", a timedelta, or seconds')
-    seconds = _parse_duration(duration) if isinstance(duration, str) else duration
+    length = _parse_duration(duration) if isinstance(duration, str) else duration
     try:
-        step = seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
+        step = length if isinstance(length, timedelta) else timedelta(seconds=length)
     except OverflowError:
         step = timedelta.max  # advance() knows how far the clock goes
     if step < timedelta(0):
@@ -3754,17 +3735,13 @@ def _check_step(duration: str | timedelta | float) -> timedelta:
 #       +--retries left-+---------------------------'--none left----> failed
 #       '--bulk retry---------------------------------------------------'
 
-_DEFAULT_RETRIES: dict[str, Any] = {  # the example of the service's own documentation
-    "minRetries": 5,
-    "delaySecs": 10,
-    "strategy": STRATEGY_EXPONENTIAL,
-    "maxDelaySecs": 300,
-}
+# The example of the service's own documentation.
+_DEFAULT_RETRIES = HookRetryOverride(5, 10, STRATEGY_EXPONENTIAL, max_delay_secs=300).to_dict()
 _CALLBACK_SECONDS = 300.0  # until ack or nack, unless the 202 says otherwise
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class _Attempt(_Value):
+@dataclass(repr=False, eq=False)
+class _Attempt(_Model):
     """One attempt to deliver a hook; LocalPosthook.deliveries explains the fields."""
 
     hook_id: str
@@ -3772,77 +3749,63 @@ class _Attempt(_Value):
     data: Any
     attempt: int
     posted_at: datetime
-    status_code: int | None
-    error: str
-    seconds: float
+    status_code: int | None = None
+    error: str = ""
+    seconds: float = -1.0  # until it has ended
 
 
 class _LocalHook(dict[str, "Any"]):
     """A hook: the API's object, and as attributes what the API does not show."""
 
+    entry = 0  # the one entry of the heap that counts
+    forgiven = 0  # attempts that ended before a bulk retry
+    result = ""  # of the last attempt: completed, nacked, failed or expired; "" until that is known
+    deadline: datetime | None = None  # of its callback, while that is awaited
+
     def __init__(
-        self, number: int, path: str, data: Any, post_at: datetime, override: Any, now: datetime
+        self, number: int, now: datetime, post_at: datetime, path: str, data: Any, override: Any
     ) -> None:
         from uuid import uuid4
 
-        due, created = _format_time(post_at), _format_time(now)
-        super().__init__(id=str(uuid4()), path=path, domain=None, data=data, postAt=due)
+        due, created, hook_id = _format_time(post_at), _format_time(now), str(uuid4())
+        super().__init__(id=hook_id, path=path, domain=None, data=data, postAt=due)
         self.update(status=STATUS_PENDING, postDurationSeconds=0.0, attempts=0, failureError="")
         self.update(tryAt=due, wasNotified=False, createdAt=created, updatedAt=created)
         if override is not None:
             self["retryOverride"] = override
-        self.entry = 0  # the one entry of the heap that counts
-        self.begun = self.forgiven = 0  # attempts begun; those ended before a bulk retry
-        self.posted_at, self.place = now, 0  # of the last attempt begun: when, and where it is kept
-        self.result = ""  # of that: completed, nacked, failed or expired; "" while it is under way
-        self.deadline: datetime | None = None  # of its callback, while that is awaited
+        self.attempt = _Attempt(hook_id, path, data, 0, now)  # the last one begun; this one is not
         # What list sorts by. The text makes the order of equal times total, and a cursor exact.
         self.order = {
-            SORT_BY_POST_AT: (post_at, self["id"]),
+            SORT_BY_POST_AT: (post_at, hook_id),
             SORT_BY_CREATED_AT: (now, f"{number:015}"),
         }
-
-    def payload(self) -> dict[str, Any]:
-        """What is delivered."""
-        whole = {**self, "postedAt": _format_time(self.posted_at)}
-        names = ("id", "path", "postAt", "postedAt", "data", "createdAt", "updatedAt")
-        return {name: whole[name] for name in names}
-
-    def record(self, status: int | None, error: str, seconds: float) -> _Attempt:
-        """The attempt under way, which has just ended."""
-        what = self["id"], self["path"], self["data"], self.begun, self.posted_at
-        return _Attempt(*what, status, error, seconds)
 
 
 class _Project:
     """The hooks of one project. An operation raises a PosthookError to refuse a call."""
 
-    def __init__(self, quota: int, async_hooks: bool, domain: str | None) -> None:
+    def __init__(self, quota: int, async_hooks: bool) -> None:
         from random import random
 
         self.hooks: dict[str, _LocalHook] = {}
-        self.attempts: list[_Attempt | None] = []  # None while under way
-        self._quota, self._async_hooks, self._domain = quota, async_hooks, domain
+        self.attempts: list[_Attempt] = []  # in the order they began
+        self._quota, self._async_hooks = quota, async_hooks
         self._month, self._used = _NO_TIME, 0
         self._random, self._secret = random, os.urandom(32)
         self._count = 0  # numbers hooks and the heap's entries
         self._heap: list[tuple[datetime, int, str]] = []  # when, entry, hook's id
-        self._rows: dict[str, list[tuple[Any, ...]]] = {  # sorted: time, text, hook
-            SORT_BY_POST_AT: [],
-            SORT_BY_CREATED_AT: [],
-        }
+        # Sorted: time, text, hook.
+        self._rows: dict[str, list[Any]] = {SORT_BY_POST_AT: [], SORT_BY_CREATED_AT: []}
 
     # What happens as time passes.
 
     def due(self) -> datetime | None:
         """When the next thing is due, or None."""
-        from heapq import heappop
-
         while self._heap:
             moment, entry, hook_id = self._heap[0]
             if hook_id in self.hooks and self.hooks[hook_id].entry == entry:
                 return moment
-            heappop(self._heap)  # deleted, or something else has happened to it
+            heapq.heappop(self._heap)  # deleted, or something else has happened to it
         return None
 
     def is_retry_next(self) -> bool:
@@ -3851,28 +3814,30 @@ class _Project:
 
     def begin(self, now: datetime) -> _LocalHook | None:
         """Take up what due() told: the hook whose attempt begins; None if a deadline has passed."""
-        from heapq import heappop
-
-        hook = self.hooks[heappop(self._heap)[2]]
+        hook = self.hooks[heapq.heappop(self._heap)[2]]
         if hook.deadline is not None:
             self._settle(hook, "expired", now, "no ack or nack before the callback deadline")
             return None
-        hook.begun, hook.result, hook.posted_at = hook.begun + 1, "", now
-        hook.place = len(self.attempts)
-        self.attempts.append(None)
+        number = hook.attempt.attempt + 1
+        hook.attempt = _Attempt(hook["id"], hook["path"], hook["data"], number, now)
+        hook.result = ""
+        self.attempts.append(hook.attempt)
         return hook
 
-    def end(self, hook: _LocalHook, attempt: _Attempt, wait: float, now: datetime) -> None:
-        """Record an attempt that has ended, and decide how the hook goes on."""
-        self.attempts[hook.place] = attempt
-        hook["postDurationSeconds"] = attempt.seconds
+    def end(
+        self, hook: _LocalHook, status: Any, error: str, seconds: float, wait: float, now: datetime
+    ) -> None:
+        """Record how an attempt has ended, and decide how the hook goes on."""
+        attempt = hook.attempt
+        attempt.status_code, attempt.error, attempt.seconds = status, error, seconds
+        hook["postDurationSeconds"] = seconds
         if hook["id"] not in self.hooks:
             return  # deleted meanwhile: the result is dropped
         if hook.result:  # the callback was faster than the answer
             self._settle(hook, hook.result, now)
-        elif attempt.error:
-            self._settle(hook, "failed", now, attempt.error)
-        elif self._async_hooks and attempt.status_code == 202:
+        elif error:
+            self._settle(hook, "failed", now, error)
+        elif self._async_hooks and status == 202:
             hook.update(status=STATUS_PENDING, updatedAt=_format_time(now))
             hook.deadline = now + timedelta(seconds=wait)
             self._wake(hook, hook.deadline)
@@ -3896,55 +3861,51 @@ class _Project:
             self._wake(hook, moment)
 
     def _wake(self, hook: _LocalHook, moment: datetime) -> None:
-        from heapq import heappush
-
         self._count += 1
         hook.entry = self._count
-        heappush(self._heap, (moment, hook.entry, hook["id"]))
+        heapq.heappush(self._heap, (moment, hook.entry, hook["id"]))
 
     # The API's operations: _ROUTES gives them their paths, and reads what `wanted` is.
 
-    def schedule(self, now: datetime, wanted: tuple[str, Any, Any, Any]) -> _LocalAnswer:
-        path, data, moment, override = wanted
+    def schedule(self, now: datetime, wanted: tuple[Any, ...]) -> _LocalAnswer:
+        moment, *what = wanted
         headers = self._use_quota(now)
         post_at = now + moment if isinstance(moment, timedelta) else moment
-        return 201, {"data": dict(self._add(path, data, post_at, override, now))}, headers
+        return 201, {"data": dict(self._add(now, post_at, *what))}, headers
 
-    def get(self, now: datetime, hook_id: str, wanted: None) -> _LocalAnswer:
+    def get(self, now: datetime, hook_id: str) -> _LocalAnswer:
         return 200, {"data": dict(self._find(hook_id))}, {}
 
-    def delete(self, now: datetime, hook_id: str, wanted: None) -> _LocalAnswer:
+    def delete(self, now: datetime, hook_id: str) -> _LocalAnswer:
         self._cancel(self._find(hook_id), now)
         return 200, {"data": {}}, {}
 
     def page(self, now: datetime, wanted: dict[str, Any]) -> _LocalAnswer:
         rows, limit, cursor = self._matching(wanted), wanted["limit"], wanted.get("cursor")
+        meta: dict[str, Any] = {"totalItems": len(rows)}
         if wanted["sortOrder"] == SORT_ORDER_DESC:
             end = bisect.bisect_left(rows, cursor) if cursor else len(rows)
             shown, more = rows[max(end - limit, 0) : end][::-1], end > limit
         else:
             start = bisect.bisect_left(rows, (cursor[0], cursor[1] + " ")) if cursor else 0
             shown, more = rows[start : start + limit], start + limit < len(rows)
-        meta: dict[str, Any] = {"totalItems": len(rows)}
         if more:
             meta["cursor"] = f"{_format_time(shown[-1][0])}_{shown[-1][1]}"
         return 200, {"data": [dict(hook) for _, _, hook in shown], "meta": meta}, {}
 
     def bulk(self, now: datetime, action: str, wanted: dict[str, Any]) -> _LocalAnswer:
         act, statuses = _BULK[action]
-        hooks = [hook for hook in self._chosen(wanted) if hook["status"] in statuses]
-        hooks = hooks[: wanted["limit"]]
+        fit = [hook for hook in self._chosen(wanted) if hook["status"] in statuses]
+        hooks = fit[: wanted["limit"]]  # None with ids: all of them
         for hook in hooks:
             act(self, hook, now)
         return 200, {"data": {"affected": len(hooks)}}, {}
 
-    def callback(
-        self, now: datetime, hook_id: str, number: str, verb: str, token: str, wanted: None
-    ) -> _LocalAnswer:
-        if token != self._token(hook_id, number, verb):
+    def callback(self, now: datetime, id: str, number: str, verb: str, token: str) -> _LocalAnswer:
+        if token != self._token(id, number, verb):
             raise AuthenticationError("Invalid callback token")
-        hook = self._find(hook_id)
-        if int(number) != hook.begun:
+        hook = self._find(id)
+        if int(number) != hook.attempt.attempt:
             raise PosthookError("A newer attempt has started", status_code=409)
         if hook.result == "expired" or (hook.deadline and now >= hook.deadline):
             raise PosthookError("The callback deadline has passed", status_code=410)
@@ -3958,7 +3919,7 @@ class _Project:
         """The headers that tell an endpoint where the attempt under way is acked and nacked."""
         if not self._async_hooks:
             return {}
-        hook_id, number = hook["id"], str(hook.begun)
+        hook_id, number = hook["id"], str(hook.attempt.attempt)
         ack, nack = (
             f"{url}{_CALLBACKS}{hook_id}/{number}/{verb}/{self._token(hook_id, number, verb)}"
             for verb in ("ack", "nack")
@@ -3972,11 +3933,8 @@ class _Project:
             raise NotFoundError("Hook not found")
         return self.hooks[hook_id]
 
-    def _add(
-        self, path: str, data: Any, post_at: datetime, override: Any, now: datetime
-    ) -> _LocalHook:
-        hook = _LocalHook(self._count, path, data, post_at, override, now)
-        hook["domain"] = self._domain
+    def _add(self, now: datetime, post_at: datetime, *what: Any) -> _LocalHook:
+        hook = _LocalHook(self._count, now, post_at, *what)
         self.hooks[hook["id"]] = hook
         self._wake(hook, post_at)
         for name, key in hook.order.items():
@@ -3994,7 +3952,7 @@ class _Project:
         self._wake(hook, now)
 
     def _replay(self, hook: _LocalHook, now: datetime) -> None:
-        self._add(hook["path"], hook["data"], now, hook.get("retryOverride"), now)
+        self._add(now, now, hook["path"], hook["data"], hook.get("retryOverride"))
 
     def _matching(self, wanted: dict[str, Any]) -> list[tuple[Any, ...]]:
         """The rows that a list call's filters let through, ascending."""
@@ -4027,12 +3985,9 @@ class _Project:
             self._month, self._used = month, 0
         allowed = self._used < self._quota
         self._used += allowed
-        facts = {
-            "Limit": self._quota,
-            "Usage": self._used,
-            "Remaining": self._quota - self._used,
-            "Resets-At": _format_time((month + timedelta(days=32)).replace(day=1)),
-        }
+        left, resets_at = self._quota - self._used, (month + timedelta(days=32)).replace(day=1)
+        facts: dict[str, Any] = {"Limit": self._quota, "Usage": self._used, "Remaining": left}
+        facts["Resets-At"] = _format_time(resets_at)
         headers = {f"Posthook-HookQuota-{name}": str(fact) for name, fact in facts.items()}
         if not allowed:
             raise RateLimitError("Rate limit exceeded", headers)
@@ -4069,79 +4024,59 @@ def _callback_seconds(header: str | None) -> float:
     text = (header or "").strip()
     if not re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", text):
         return _CALLBACK_SECONDS
-    least, most = _ACCEPT_SECONDS
-    return min(max(float(text), least), most)
+    return min(max(float(text), _ACCEPT_SECONDS[0]), _ACCEPT_SECONDS[1])
 
 
-# Reading API calls: what is on the wire becomes what _Project's operations want, or a refusal.
+# Reading API calls: what is on the wire becomes what _Project's operations want. A ValueError, or
+# what else comes of parsing, refuses the call with 400.
 
 _MAX_DATA = 65_536  # bytes of encoded data
-_MAX_JSON = 1_048_576  # bytes of a body worth parsing: the largest data with every byte escaped
-_KINDS: dict[type, str] = {
-    str: "a string",
-    int: "an integer",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
 
 
 def _read_object(body: bytes) -> dict[str, Any]:
-    if len(body) > _MAX_JSON:
-        raise PayloadTooLargeError("Payload exceeds 64 KB limit")
-    try:
-        value = json.loads(body.decode())
-    except (ValueError, RecursionError):
-        value = None
+    value = json.loads(body.decode())
     if type(value) is not dict:
-        raise BadRequestError("the body must be a JSON object")
+        raise ValueError("the body must be a JSON object")
     return value
 
 
-def _field(
-    fields: dict[str, Any], name: str, kind: type, span: Any = None, needed: bool = False
-) -> Any:
+def _field(fields: dict[str, Any], name: str, kind: type, span: Any = None) -> Any:
     """A field of exactly that type, and within the span; None if it is null or absent."""
     value = fields.get(name)
-    if value is None and not needed:
-        return None
-    if type(value) is not kind and not (kind is float and type(value) is int):
-        raise BadRequestError(f"{name} must be {_KINDS[kind]}")
-    if span and not span[0] <= value <= span[1]:
-        raise BadRequestError(f"{name} must be {span[0]} to {span[1]}")
+    if value is not None:
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise ValueError(f"{name} must be of type {kind.__name__}")
+        if span and not span[0] <= value <= span[1]:
+            raise ValueError(f"{name} must be {span[0]} to {span[1]}")
     return value
 
 
-def _read_schedule(query: str, body: bytes) -> tuple[str, Any, Any, Any]:
-    """The path, the data, a datetime or a timedelta, and the retryOverride."""
+def _read_schedule(query: str, body: bytes) -> tuple[Any, ...]:
+    """A datetime or a timedelta, the path, the data, and the retryOverride."""
     fields = _read_object(body)
     if not _field(fields, "path", str):
-        raise BadRequestError("path is required")
+        raise ValueError("path is required")
     data, deep = fields.get("data", {}), fields
     for _ in range(50):  # what could just be read must also fit into an answer
         deep = {"": deep}
-    try:
-        _encode(deep)
-    except (ValueError, RecursionError):
-        raise BadRequestError("a number is too large, or data nested too deeply") from None
+    _encode(deep)
     if len(_encode(data)) > _MAX_DATA:
         raise PayloadTooLargeError("Payload exceeds 64 KB limit")
-    return fields["path"], data, _read_moment(fields), _read_override(fields)
+    return _read_moment(fields), fields["path"], data, _read_override(fields)
 
 
 def _read_moment(fields: dict[str, Any]) -> Any:
     """What the one scheduling mode says; a delay stays one until the clock is read."""
     given = [name for name in _MODES if fields.get(name) is not None]
     if len(given) != 1:
-        raise BadRequestError("exactly one of postAt, postAtLocal and postIn is required")
+        raise ValueError("exactly one of postAt, postAtLocal and postIn is required")
     text, zone = _field(fields, given[0], str), _field(fields, "timezone", str)
     if (zone is None) == (given == ["postAtLocal"]):
-        raise BadRequestError("timezone belongs to postAtLocal: both or neither")
+        raise ValueError("timezone belongs to postAtLocal: both or neither")
     try:
         return _MODES[given[0]](text, zone)
     except (ValueError, OverflowError) as error:
-        raise BadRequestError(f"{given[0]} is invalid: {error}") from None
+        raise ValueError(f"{given[0]} is invalid: {error}") from None
 
 
 def _from_delay(text: str, zone: None) -> timedelta:
@@ -4155,7 +4090,7 @@ def _from_local(text: str, zone: str) -> datetime:
     """The instant of a local time: the first of two, or the end of the gap that it falls into."""
     from zoneinfo import ZoneInfo
 
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}", text):
+    if not re.fullmatch(r"(?a)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", text):
         raise ValueError("it must be YYYY-MM-DDTHH:MM:SS, without a zone")
     local = datetime.fromisoformat(text)
     try:
@@ -4167,9 +4102,8 @@ def _from_local(text: str, zone: str) -> datetime:
         return moment.astimezone(tz).replace(tzinfo=None)
 
     low, high = sorted(local.replace(tzinfo=tz, fold=fold).astimezone(_UTC) for fold in (0, 1))
-    for moment in (low, high):
-        if wall(moment) == local:
-            return moment
+    if wall(low) == local:
+        return low
     while high - low > timedelta(seconds=1):  # between the two, the clock jumps over `local`
         middle = (low + (high - low) / 2).replace(microsecond=0)
         low, high = (low, middle) if wall(middle) > local else (middle, high)
@@ -4181,20 +4115,28 @@ _MODES: dict[str, Callable[..., Any]] = {
     "postAtLocal": _from_local,
     "postIn": _from_delay,
 }
-_OVERRIDE = {"minRetries": (1, 15), "delaySecs": (5, 60), "maxDelaySecs": (60, 3600)}
+_OVERRIDE: dict[str, tuple[type, Any]] = {  # type and span
+    "minRetries": (int, (1, 15)),
+    "delaySecs": (int, (5, 60)),
+    "maxDelaySecs": (int, (60, 3600)),
+    "backoffFactor": (float, (1.1, 4.0)),
+    "jitter": (bool, None),
+}
+_NEEDED = {
+    STRATEGY_FIXED: ("minRetries", "delaySecs"),
+    STRATEGY_EXPONENTIAL: ("minRetries", "delaySecs", "maxDelaySecs"),
+}
 
 
 def _read_override(fields: dict[str, Any]) -> dict[str, Any] | None:
     override: dict[str, Any] | None = _field(fields, "retryOverride", dict)
     if override is not None:
-        strategy = _field(override, "strategy", str, needed=True)
-        if strategy not in (STRATEGY_FIXED, STRATEGY_EXPONENTIAL):
-            raise BadRequestError("strategy must be fixed or exponential")
-        for name, span in _OVERRIDE.items():
-            needed = name != "maxDelaySecs" or strategy == STRATEGY_EXPONENTIAL
-            _field(override, name, int, span, needed=needed)
-        _field(override, "backoffFactor", float, (1.1, 4.0))
-        _field(override, "jitter", bool)
+        needed = _NEEDED.get(_field(override, "strategy", str))
+        if needed is None:
+            raise ValueError("strategy must be fixed or exponential")
+        values = {name: _field(override, name, *rule) for name, rule in _OVERRIDE.items()}
+        if None in map(values.get, needed):
+            raise ValueError(f"retryOverride needs {', '.join(needed)}")
     return override
 
 
@@ -4213,24 +4155,15 @@ def _read_list(query: str, body: bytes) -> dict[str, Any]:
     given["sortOrder"] = given.get("sortOrder", SORT_ORDER_ASC).upper()
     for name, choices in _CHOICES.items():
         if given.setdefault(name, choices[0]) not in choices:
-            raise BadRequestError(f"{name} must be one of {', '.join(filter(None, choices))}")
-    limit = given.get("limit", "10")
-    if not re.fullmatch("[0-9]{1,4}", limit) or not 1 <= int(limit) <= 1000:
-        raise BadRequestError("limit must be 1 to 1000")
-    given["limit"] = int(limit)
+            raise ValueError(f"{name} must be one of {', '.join(filter(None, choices))}")
+    given["limit"] = int(given.get("limit", "10").encode())  # bytes: ASCII digits alone
+    _field(given, "limit", int, (1, 1000))
     for name in ("postAtAfter", "postAtBefore", "createdAtAfter", "createdAtBefore"):
-        given[name] = _read_time(name, given.get(name))
+        given[name] = _parse_time(given[name]) if name in given else None
     if "cursor" in given:
         moment, _, text = given["cursor"].partition("_")
-        given["cursor"] = _read_time("cursor", moment), text
+        given["cursor"] = _parse_time(moment), text
     return given
-
-
-def _read_time(name: str, text: str | None) -> datetime | None:
-    try:
-        return None if text is None else _parse_time(text)
-    except (ValueError, OverflowError):
-        raise BadRequestError(f"{name} must be an RFC 3339 time") from None
 
 
 _RANGE = {"startTime": str, "endTime": str, "limit": int, "endpointKey": str, "sequenceID": str}
@@ -4240,21 +4173,19 @@ def _read_bulk(query: str, body: bytes) -> dict[str, Any]:
     fields = _read_object(body)
     ids = _field(fields, "hookIDs", list)
     wanted = {name: _field(fields, name, kind) for name, kind in _RANGE.items()}
-    if (ids is None) == all(value is None for value in wanted.values()):
-        raise BadRequestError("pass either hookIDs, or startTime, endTime and limit")
-    if ids is not None:
-        if len(ids) > 1000 or not all(type(hook_id) is str for hook_id in ids):
-            raise BadRequestError("hookIDs must be at most 1000 strings")
-        return {"hookIDs": ids, "limit": 1000}
-    for name in ("startTime", "endTime"):
-        wanted[name] = _read_time(name, _field(fields, name, str, needed=True))
-    wanted.update(hookIDs=None, limit=_field(fields, "limit", int, (1, 1000), needed=True))
-    return wanted
+    needed = ["startTime", "endTime", "limit"] if ids is None else []
+    given = [name for name in wanted if wanted[name] is not None]
+    if given[: len(needed)] != needed or (ids is not None and given):
+        raise ValueError("pass either hookIDs, or startTime, endTime and limit")
+    if ids is None:
+        _field(fields, "limit", int, (1, 1000))
+        wanted.update((name, _parse_time(wanted[name])) for name in needed[:2])
+    elif len(ids) > 1000 or not all(type(hook_id) is str for hook_id in ids):
+        raise ValueError("hookIDs must be at most 1000 strings")
+    return {"hookIDs": ids, **wanted}
 
 
-_ROUTES: tuple[
-    tuple[str, str, Callable[[str, bytes], Any] | None, Callable[..., _LocalAnswer]], ...
-] = (
+_ROUTES: tuple[tuple[str, str, Any, Callable[..., _LocalAnswer]], ...] = (
     ("POST", "/v1/hooks", _read_schedule, _Project.schedule),
     ("GET", "/v1/hooks", _read_list, _Project.page),
     ("GET", "/v1/hooks/([^/]+)", None, _Project.get),
@@ -4266,16 +4197,11 @@ _ROUTES: tuple[
 
 def _route(method: str, path: str) -> tuple[Any, Any, tuple[str, ...]]:
     """How to read a call, what does it, and the names in its path."""
-    allow = []
     for verb, pattern, read, act in _ROUTES:
         match = re.fullmatch(pattern, path)
         if match and verb == method:
             return read, act, match.groups()
-        allow += [verb] if match else []
-    if not allow:
-        raise NotFoundError("Not found")
-    headers = {"Allow": ", ".join(allow)}
-    raise PosthookError("Method not allowed", status_code=405, headers=headers)
+    raise NotFoundError("Not found")
 
 
 def _encode(value: Any) -> bytes:
@@ -4300,6 +4226,9 @@ def _thread(target: Callable[..., object], *arguments: object) -> threading.Thre
     return thread
 
 
+# The HTTP face. What inherits from http.server is made inside of functions, because importing that
+# takes its time.
+
 _MAX_BODY = 16 * 1_048_576  # bytes that are read to keep the connection, whatever they are
 
 
@@ -4308,26 +4237,63 @@ def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: i
 
     Its ``stop()`` cuts the connections, and returns when every thread has ended.
     """
-    # What inherits from http.server is made here, because importing that takes its time.
     import socket
-    from contextlib import suppress
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    from http.server import ThreadingHTTPServer
     from socketserver import TCPServer
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 1024
+        allow_reuse_address = os.name == "posix"  # elsewhere it would let two servers share a port
+        server_bind = TCPServer.server_bind  # without the DNS look-up that HTTPServer adds
+        stopping = False
+        thread: threading.Thread
+        calls: dict[threading.Thread, socket.socket] = {}
+
+        def accept(self) -> None:  # serve_forever() would look twice a second whether to stop
+            while not self.stopping:
+                self.handle_request()
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            self.calls = {t: c for t, c in self.calls.items() if t.is_alive()}
+            self.calls[_thread(self.process_request_thread, request, client_address)] = request
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            _log().debug("a connection to LocalPosthook was dropped", exc_info=True)
+
+        def stop(self) -> None:
+            self.stopping = True
+            with contextlib.suppress(OSError):  # a call, so that accept() looks
+                socket.create_connection(self.socket.getsockname(), 1.0).close()
+            self.thread.join()
+            self.server_close()
+            for thread, connection in self.calls.items():
+                with contextlib.suppress(OSError):  # it has ended by itself
+                    connection.shutdown(socket.SHUT_RDWR)
+                thread.join()
+
+    try:
+        server = Server(("127.0.0.1", port), _connection_class(answer))
+    except (OSError, OverflowError) as error:
+        problem = f"cannot listen on 127.0.0.1:{port}: {error}"
+        raise PosthookConnectionError(problem, maybe_sent=False) from error
+    server.thread = _thread(server.accept)
+    return server
+
+
+def _connection_class(answer: Callable[[str, str, str, bytes], _LocalAnswer]) -> Any:
+    from http.server import BaseHTTPRequestHandler
 
     class Connection(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         default_request_version = "HTTP/1.0"  # of a line that is no HTTP: answer it properly
-        server_version, sys_version = "Posthook", "(local)"
         disable_nagle_algorithm = True
         wbufsize = -1  # one write an answer
 
         def do_GET(self) -> None:
-            lengths = {text.strip() for text in self.headers.get_all("Content-Length", ["0"])}
-            length = lengths.pop()
-            if lengths or not re.fullmatch("[0-9]{1,18}", length):
-                self.send_error(400, "the Content-Length is invalid")
-            elif "Transfer-Encoding" in self.headers:
-                self.send_error(411, "a Content-Length is required")
+            length, *more = self.headers.get_all("Content-Length", ["0"])
+            odd = more or "Transfer-Encoding" in self.headers
+            if odd or not re.fullmatch("[0-9]{1,18} *", length):
+                self.send_error(400, "one Content-Length is required")
             elif int(length) > _MAX_BODY:
                 self.send_error(413, "Payload exceeds 64 KB limit")
             else:
@@ -4350,59 +4316,17 @@ def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: i
 
         def reply(self, status: int, payload: object, headers: Mapping[str, str]) -> None:
             text = json.dumps(payload).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            for name, value in headers.items():
-                self.send_header(name, value)
+            self.send_response_only(status)  # the plain one also logs to stderr
+            fields = {"Content-Type": "application/json", "Content-Length": len(text), **headers}
             if self.close_connection:
-                self.send_header("Connection", "close")
+                fields["Connection"] = "close"
+            for name, value in fields.items():
+                self.send_header(name, str(value))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(text)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing on stderr."""
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size = 1024
-        allow_reuse_address = os.name == "posix"  # elsewhere it would let two servers share a port
-        server_bind = TCPServer.server_bind  # without the DNS look-up that HTTPServer adds
-        stopping = False
-
-        def start(self) -> None:
-            self.calls: dict[threading.Thread, socket.socket] = {}
-            self.thread = _thread(self.accept)
-
-        def accept(self) -> None:  # serve_forever() would look twice a second whether to stop
-            while not self.stopping:
-                self.handle_request()
-
-        def process_request(self, request: Any, client_address: Any) -> None:
-            self.calls = {t: c for t, c in self.calls.items() if t.is_alive()}
-            self.calls[_thread(self.process_request_thread, request, client_address)] = request
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            _log().debug("a connection to LocalPosthook was dropped", exc_info=True)
-
-        def stop(self) -> None:
-            self.stopping = True
-            with suppress(OSError):  # a call, so that accept() looks
-                socket.create_connection(self.socket.getsockname(), 1.0).close()
-            self.thread.join()
-            self.server_close()
-            for thread, connection in self.calls.items():
-                with suppress(OSError):  # it has ended by itself
-                    connection.shutdown(socket.SHUT_RDWR)
-                thread.join()
-
-    try:
-        server = Server(("127.0.0.1", port), Connection)
-    except OSError as error:
-        problem = f"cannot listen on 127.0.0.1:{port}: {error.strerror}"
-        raise PosthookConnectionError(problem, maybe_sent=False) from error
-    server.start()
-    return server
+    return Connection
 
 
 # ==================================================================================================
@@ -4411,7 +4335,6 @@ def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: i
 
 if TYPE_CHECKING:
     import argparse
-    from email.message import Message
     from typing import NoReturn
 
 __all__ += ["main"]
@@ -4443,11 +4366,9 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         status = 141
     except (PosthookError, OSError, RuntimeError) as error:  # RuntimeError: no thread, too deep
-        status = 1
-        _complain(error)
+        status = _complain(error)
     except (ValueError, TypeError) as error:  # an argument that cannot work
-        status = 2
-        _complain(error)
+        status = _complain(error, 2)
     for stream in (sys.stdout, sys.stderr):
         _settle(stream)
     if argv is None:  # what is left is the interpreter's exit
@@ -4466,101 +4387,88 @@ def _interrupt(number: int, _frame: object) -> None:
 def _run(argv: list[str]) -> int:
     # Under an ASCII locale, what is not ASCII stands in argv as escaped bytes.
     argv = [text.encode("utf-8", "surrogateescape").decode() for text in argv]
-    name, wants_help = argv[0] if argv else "", not {"-h", "--help"}.isdisjoint(argv)
-    if name in _COMMANDS:
-        parser = _parser(name)
-        if not wants_help:
-            # Before a call, not in it: a Ctrl-C that meets an import can be swallowed by it.
-            import http.client  # noqa: F401
-
-            return _COMMANDS[name][0](parser.parse_intermixed_args(argv[1:])) or 0
-        print(parser.format_help(), end="")
-    elif wants_help:
-        print(_overview())
-    elif name == "--version":
-        print(__version__)
-    elif not argv:
-        _tell(_overview())
+    parser = _parser()
+    if not argv:
+        _tell(parser.format_help())
         return 2
-    else:
-        _reject("no such command: --help lists them")
-    return 0
+    try:
+        options = vars(parser.parse_args(argv))
+    except SystemExit:  # --help or --version: it is printed
+        return 0
+    # Before a call, not in it: a Ctrl-C that meets an import can be swallowed by it.
+    import http.client  # noqa: F401
+
+    return _COMMANDS[options.pop("command")][0](**options) or 0
 
 
-# The commands. Each takes the parsed arguments, whose names are the API's parameters, and returns
-# its exit status, or None for 0. The table below tells the rest.
+# The commands. Each takes its arguments by the names of the API's parameters, and returns its exit
+# status, or None for 0. What it prints is ASCII, whatever the terminal knows: json.dumps escapes.
 
 
-def _do_schedule(args: argparse.Namespace) -> None:
-    options = vars(args)
-    options["data"] = _json_argument(args.data)
-    if args.retry_override is not None:
-        override = _json_argument(args.retry_override)
-        if not isinstance(override, dict):
+def _do_schedule(retry_override: object, **options: Any) -> None:
+    if retry_override is not None:
+        if not isinstance(retry_override, dict):
             raise ValueError('--retry-override is a JSON object: {"minRetries": 3, ...}')
-        options["retry_override"] = HookRetryOverride.from_dict(override)
+        options["retry_override"] = HookRetryOverride.from_dict(retry_override)
     with Posthook() as client:
-        _print(client.hooks.schedule(**options).raw)
+        print(json.dumps(client.hooks.schedule(**options).raw))
 
 
-def _do_get(args: argparse.Namespace) -> int:
+def _do_get(id: list[str]) -> int:
     with Posthook() as client:
-        return max(_print_hook(client, hook_id) for hook_id in args.id)
+        return max(_print_hook(client, hook_id) for hook_id in id)
 
 
 def _print_hook(client: Posthook, hook_id: str) -> int:
     try:
-        _print(client.hooks.get(hook_id).raw)
+        print(json.dumps(client.hooks.get(hook_id).raw))
     except (NotFoundError, ValueError) as error:  # the others are printed all the same
-        _complain(f"{hook_id}: {error}")
-        return 1
+        return _complain(f"{hook_id}: {error}")
     return 0
 
 
-def _do_list(args: argparse.Namespace) -> None:
+def _do_list(status: str | None, limit: int | None, all: bool) -> None:
     with Posthook() as client:
         hooks: Iterable[Hook]
-        if args.all:  # the largest pages, unless told otherwise: each costs a round trip
-            size = 1000 if args.limit is None else args.limit
-            hooks = client.hooks.list_all(status=args.status, page_size=size)
+        if all:  # the largest pages, unless told otherwise: each costs a round trip
+            size = 1000 if limit is None else limit
+            hooks = client.hooks.list_all(status=status, page_size=size)
         else:
-            hooks = client.hooks.list(status=args.status, limit=args.limit)
+            hooks = client.hooks.list(status=status, limit=limit)
         for hook in hooks:
-            _print(hook.raw, flush=False)  # there may be a million
+            print(json.dumps(hook.raw))
 
 
-def _do_delete(args: argparse.Namespace) -> None:
+def _do_delete(id: list[str]) -> None:
     with Posthook() as client:
-        for hook_id in args.id:
+        for hook_id in id:
             client.hooks.delete(hook_id)
-            _print({"id": hook_id, "deleted": True})
+            print(json.dumps({"id": hook_id, "deleted": True}))
 
 
-def _do_bulk(action: str, args: argparse.Namespace) -> None:
-    span = {name: value for name, value in vars(args).items() if value is not None}
-    ids = span.pop("ids")
+def _do_bulk(action: str, ids: list[str], **options: Any) -> None:
+    span = {name: value for name, value in options.items() if value is not None}
     if bool(ids) == bool(span) or (span and not {"start_time", "end_time", "limit"} <= span.keys()):
         raise ValueError("pass either ids, or all of --from, --to and --limit")
     with Posthook() as client:
         bulk = client.hooks.bulk
         result = getattr(bulk, action)(ids) if ids else getattr(bulk, f"{action}_by_filter")(**span)
-    _print({"affected": result.affected})
+    print(json.dumps({"affected": result.affected}))
 
 
-def _do_callback(send: Callable[[str, object], CallbackResult], args: argparse.Namespace) -> int:
-    result = send(args.url, _json_argument(args.body))
-    _print({"status": result.status, "applied": result.applied})
+def _do_callback(send: Callable[[str, object], CallbackResult], url: str, body: object) -> int:
+    result = send(url, body)
+    print(json.dumps({"status": result.status, "applied": result.applied}))
     return 0 if result.applied else 1
 
 
-def _do_deliver(args: argparse.Namespace) -> int:
+def _do_deliver(url: str, data: object) -> int:
     from urllib.request import Request
     from uuid import uuid4
 
     signatures, hook_id = create_signatures(), str(uuid4())
     headers = {"Content-Type": "application/json", "User-Agent": "Posthook/1.0"}
-    request = Request(args.url, headers=headers, method="POST")
-    data = {} if args.data is None else _json_argument(args.data)
+    request = Request(url, headers=headers, method="POST")
     payload = {"id": hook_id, "path": request.selector or "/", "data": data}
     now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}"
     payload.update(dict.fromkeys(("postAt", "postedAt", "createdAt", "updatedAt"), now))
@@ -4570,11 +4478,11 @@ def _do_deliver(args: argparse.Namespace) -> int:
     with contextlib.closing(build_opener()) as opener:
         answer = opener.open(request, timeout=10)  # seconds; the service's limit for an attempt
     text = answer.read().decode("utf-8", "replace")
-    _print({"id": hook_id, "status": answer.status, "body": text})
+    print(json.dumps({"id": hook_id, "status": answer.status, "body": text}))
     return 0 if 200 <= answer.status <= 299 else 1
 
 
-def _do_local(args: argparse.Namespace) -> int:
+def _do_local(**options: Any) -> int:
     import signal
     from queue import Empty, SimpleQueue
 
@@ -4586,7 +4494,7 @@ def _do_local(args: argparse.Namespace) -> int:
         signal.signal(number, signal.SIG_DFL)  # a second one does not wait for anything
         events.put(128 + number)
 
-    server = LocalPosthook(args.forward_to, port=args.port, async_hooks=args.async_hooks)
+    server = LocalPosthook(**options)
     server.observer = events.put
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -4607,44 +4515,26 @@ def _do_local(args: argparse.Namespace) -> int:
             signal.signal(number, handler)
 
 
-# The table: what runs a command, its summary, its arguments (of "a|b" exactly one is given), and
-# an example of them. Below, what argparse is told about each argument.
+# The arguments that need more than text from the command line.
 
-_ID = "e5405623-2c1c-460e-9737-c884f7f59035"
-_CHOSEN = (
-    "ids --from --to --limit --endpoint-key --sequence-id",
-    "--from 2030-02-01T00:00:00Z --to 2030-02-02T00:00:00Z --limit 500",
-)
-_CALLBACK = ("url --body", '"$URL"')
-_COMMANDS: dict[str, tuple[Callable[[Any], int | None], str, str, str]] = {
-    "demo": (lambda args: _do_demo(), "see everything at work, without account or network", "", ""),
-    "local": (
-        _do_local,
-        "run a Posthook on this machine, until Ctrl-C",
-        "--port --forward --async-hooks",
-        "--port 4100 --forward http://127.0.0.1:8000",
-    ),
-    "schedule": (
-        _do_schedule,
-        "schedule a hook",
-        "path --in|--at|--at-local --timezone --data --retry-override",
-        """/remind --in 5m --data '{"user": 1}'""",
-    ),
-    "get": (_do_get, "show hooks", "id", _ID),
-    "list": (_do_list, "show a page of hooks, or all", "--status --limit --all", "--all"),
-    "delete": (_do_delete, "cancel a waiting hook, forget a finished one", "id", _ID),
-    "retry": (functools.partial(_do_bulk, "retry"), "deliver failed hooks again", *_CHOSEN),
-    "replay": (functools.partial(_do_bulk, "replay"), "deliver completed hooks anew", *_CHOSEN),
-    "cancel": (functools.partial(_do_bulk, "cancel"), "cancel waiting hooks", *_CHOSEN),
-    "ack": (functools.partial(_do_callback, ack), "report that an async hook is done", *_CALLBACK),
-    "nack": (functools.partial(_do_callback, nack), "report that it has failed", *_CALLBACK),
-    "deliver": (
-        _do_deliver,
-        "send one signed delivery to an app of yours",
-        "url --data",
-        "http://127.0.0.1:8000/remind",
-    ),
-}
+
+def _json_argument(text: str) -> object:
+    """The value of a JSON argument: the text itself, or what ``@FILE`` or ``-`` (stdin) holds."""
+    from argparse import ArgumentTypeError
+
+    try:
+        if text == "-" and sys.stdin is not None:
+            text = sys.stdin.buffer.read().decode()
+        elif text.startswith("@"):
+            with open(text[1:], "rb") as file:
+                text = file.read().decode()
+        return json.loads(text, parse_constant=_reject)
+    except (ValueError, RecursionError) as error:
+        raise ArgumentTypeError(f"the JSON cannot be read: {error}") from None
+
+
+# The tables: what argparse is told about each argument; and what runs a command, its summary, its
+# arguments (of "a|b" exactly one is given), and an example of them.
 
 
 def _option(metavar: str, help: str, **more: Any) -> dict[str, Any]:
@@ -4660,8 +4550,13 @@ _ARGUMENTS = {
     "--at": _option("TIME", "such as 2030-03-01T09:00:00Z", dest="post_at"),
     "--at-local": _option("TIME", "such as 2030-03-01T09:00:00", dest="post_at_local"),
     "--timezone": _option("ZONE", "of --at-local, such as America/New_York"),
-    "--data": _option("JSON", "the payload; @FILE reads a file, - reads stdin"),
-    "--retry-override": _option("JSON", '{"minRetries": 3, "delaySecs": 10, "strategy": "fixed"}'),
+    "--data": _option(
+        "JSON", "the payload; @FILE reads a file, - reads stdin", type=_json_argument, default="{}"
+    ),
+    "--retry-override": _option(
+        "JSON", '{"minRetries": 3, "delaySecs": 10, "strategy": "fixed"}', type=_json_argument
+    ),
+    "--body": _option("JSON", "what Posthook is told with it", type=_json_argument),
     "--status": _option("STATUS", "only those pending, in retry, completed or failed"),
     "--limit": _option("N", "hooks at most, 1 to 1000", type=int),
     "--all": {"action": "store_true", "help": "every hook; --limit is the size of a page"},
@@ -4669,45 +4564,69 @@ _ARGUMENTS = {
     "--to": _option("TIME", "and before this", dest="end_time"),
     "--endpoint-key": _option("PATH", "only those of this path"),
     "--sequence-id": _option("ID", "only those of this sequence"),
-    "--body": _option("JSON", "what Posthook is told with it"),
     "--port": _option("N", "of 127.0.0.1; a free one if not given", type=int, default=0),
     "--forward": _option("URL", "where hooks are delivered, path appended", dest="forward_to"),
     "--async-hooks": {"action": "store_true", "help": "send ack URLs, and wait after a 202"},
 }
-_PROGRAM = "python posthook.py"
+_ID = "e5405623-2c1c-460e-9737-c884f7f59035"
+_CHOSEN = (
+    "ids --from --to --limit --endpoint-key --sequence-id",
+    "--from 2030-02-01T00:00:00Z --to 2030-02-02T00:00:00Z --limit 500",
+)
+_CALLBACK = ("url --body", '"$URL"')
+_LOCAL = "--port --forward --async-hooks"
+_COMMANDS: dict[str, tuple[Callable[..., int | None], str, str, str]] = {
+    "demo": (lambda: _do_demo(), "see everything at work, without account or network", "", ""),
+    "local": (_do_local, "run a Posthook on this machine", _LOCAL, "--port 4100"),
+    "schedule": (
+        _do_schedule,
+        "schedule a hook",
+        "path --in|--at|--at-local --timezone --data --retry-override",
+        """/remind --in 5m --data '{"user": 1}'""",
+    ),
+    "get": (_do_get, "show hooks", "id", _ID),
+    "list": (_do_list, "show a page of hooks, or all", "--status --limit --all", "--all"),
+    "delete": (_do_delete, "cancel a waiting hook, forget a finished one", "id", _ID),
+    "retry": (functools.partial(_do_bulk, "retry"), "deliver failed hooks again", *_CHOSEN),
+    "replay": (functools.partial(_do_bulk, "replay"), "deliver completed hooks anew", *_CHOSEN),
+    "cancel": (functools.partial(_do_bulk, "cancel"), "cancel waiting hooks", *_CHOSEN),
+    "ack": (functools.partial(_do_callback, ack), "report that an async hook is done", *_CALLBACK),
+    "nack": (functools.partial(_do_callback, nack), "report that it has failed", *_CALLBACK),
+    "deliver": (_do_deliver, "send one signed delivery", "url --data", "http://127.0.0.1:8000/a"),
+}
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     import argparse
 
-    _, summary, arguments, example = _COMMANDS[name]
-    parser = argparse.ArgumentParser(
-        prog=f"{_PROGRAM} {name}",
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=f"example: {_PROGRAM} {name} {example}".rstrip(),
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
-        allow_abbrev=False,
-        add_help=False,
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            _reject(message)
+
+        def _print_message(self, message: str, file: Any = None) -> None:
+            print(message, end="", file=file)  # argparse's own passes over a full disk
+
+    program = "python posthook.py"
+    shape: dict[str, Any] = {
+        "formatter_class": lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
+        "allow_abbrev": False,
+    }
+    keys = "Keys and URL come from POSTHOOK_API_KEY, POSTHOOK_SIGNING_KEY and POSTHOOK_BASE_URL."
+    parser = Parser(program, epilog=keys, **shape)
+    parser.add_argument("--version", action="version", version=__version__)
+    table = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", required=True
     )
-    for alternatives in arguments.split():
-        names = alternatives.split("|")
-        group = parser.add_mutually_exclusive_group(required=True) if len(names) > 1 else parser
-        for argument in names:
-            group.add_argument(argument, **_ARGUMENTS[argument])
-    parser.add_argument("-h", "--help", action="help", help="show this")
-    parser.error = _reject  # type: ignore[method-assign]
+    for name, (_, summary, arguments, example) in _COMMANDS.items():
+        shape["epilog"] = f"example: {program} {name} {example}".rstrip()
+        command = table.add_parser(name, help=summary, description=summary, **shape)
+        for alternatives in arguments.split():
+            group: Any = command
+            if "|" in alternatives:
+                group = command.add_mutually_exclusive_group(required=True)
+            for argument in alternatives.split("|"):
+                group.add_argument(argument, **_ARGUMENTS[argument])
     return parser
-
-
-def _overview() -> str:
-    summaries = "\n".join(f"  {name:10}{summary}" for name, (_, summary, *_) in _COMMANDS.items())
-    return f"""usage: {_PROGRAM} COMMAND [ARGUMENTS]
-
-commands:
-{summaries}
-
-`{_PROGRAM} COMMAND --help` tells more, `--version` the version. Keys and URL are read from
-POSTHOOK_API_KEY, POSTHOOK_SIGNING_KEY and POSTHOOK_BASE_URL."""
 
 
 def _reject(message: str) -> NoReturn:
@@ -4717,40 +4636,8 @@ def _reject(message: str) -> NoReturn:
     raise ValueError(re.sub(r":? '.*", "", refusal) + unknown + " ".join(options))
 
 
-def _json_argument(text: str | None) -> object:
-    """The value of a JSON argument: the text itself, or what ``@FILE`` or ``-`` (stdin) holds."""
-    if text is None:
-        return None
-    try:
-        if text == "-" and sys.stdin is None:
-            raise ValueError("stdin is closed")
-        content = text
-        if text == "-":
-            content = _read_all(sys.stdin.buffer)
-        elif text.startswith("@"):
-            with open(text[1:], "rb") as file:
-                content = _read_all(file)
-        return json.loads(content, parse_constant=_reject)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"the JSON cannot be read: {error}") from None
-
-
-_MAX_INPUT = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
-
-
-def _read_all(file: Any) -> str:
-    content: bytes = file.read(_MAX_INPUT)
-    if len(content) == _MAX_INPUT:
-        raise ValueError("it is too large")
-    return content.decode()
-
-
-def _print(result: object, *, flush: bool = True) -> None:
-    print(json.dumps(result), flush=flush)  # ASCII, whatever the terminal knows
-
-
-def _complain(message: object) -> None:
-    """Print a message to stderr, in one line, without the environment's keys."""
+def _complain(message: object, status: int = 1) -> int:
+    """Print a message to stderr, in one line, without the environment's keys; the status."""
     text = str(message)
     keys = os.environ.get("POSTHOOK_SIGNING_KEY", "").replace(",", " ").split()
     keys.append(os.environ.get("POSTHOOK_API_KEY", "").strip())
@@ -4759,6 +4646,7 @@ def _complain(message: object) -> None:
             text = text.replace(key, "...")
     line = " ".join(text[:1000].split())
     _tell("posthook: " + "".join(c if c.isprintable() else "?" for c in line))
+    return status
 
 
 def _tell(text: str) -> None:
@@ -4769,10 +4657,9 @@ def _tell(text: str) -> None:
 
 def _settle(stream: Any) -> None:
     """Leave nothing unwritten in a stream that cannot be written: it would fail again at exit."""
-    if stream is None:
-        return
     try:
-        stream.flush()
+        if stream is not None:
+            stream.flush()
     except (OSError, ValueError):  # ValueError: it is closed
         with contextlib.suppress(OSError):  # it has no file descriptor
             descriptor, null = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
@@ -4790,7 +4677,7 @@ def _do_demo() -> None:
     signatures = create_signatures("ph_sk_demo")
     answers = {"/import": [202], "/report": [500, 200], "/lunch": [200]}
     news: list[str] = []  # what other threads have to tell
-    seen: list[tuple[Delivery, Message]] = []
+    names: dict[str, Any] = {"ack": ack, "signatures": signatures}
 
     class App(BaseHTTPRequestHandler):
         """What a user writes: verify, then work, or have it done and say so later."""
@@ -4801,7 +4688,8 @@ def _do_demo() -> None:
             status = answers[delivery.path].pop(0)
             what = f"{delivery.posted_at:%Y-%m-%d %H:%M:%S} UTC: {delivery.path} {delivery.data}"
             news.append(f"{what} is verified, the app says {status}")
-            seen.append((delivery, self.headers))
+            names.setdefault("delivery", delivery)
+            names.setdefault("headers", self.headers)
             self.send_response(status)
             self.end_headers()
 
@@ -4819,67 +4707,63 @@ def _do_demo() -> None:
         local.observer = news.append
         server = stack.enter_context(local)
         client = stack.enter_context(Posthook(server.api_key, base_url=server.url))
+        names.update(client=client, server=server)
         print(f"A Posthook runs at {server.url}, and delivers to an app at {url}.")
-        print("Nothing leaves this machine, and its clock can be moved.")
-        objects = {"client": client, "server": server, "signatures": signatures}
-        objects["posthook"] = sys.modules[__name__]
-        _tell_story(functools.partial(_do_aloud, objects, news), seen)
+        _tell_story(_story(), names, news)
 
 
-def _tell_story(do: Callable[..., None], seen: list[tuple[Delivery, Message]]) -> None:
-    days = [datetime.now(timezone.utc) + timedelta(days=n) for n in (1, 2)]
-    tomorrow, later = (f"{day:%Y-%m-%d}" for day in days)
+def _story() -> str:
+    today = datetime.now(timezone.utc).date()
+    tomorrow, later = (today + timedelta(days=n) for n in (1, 2))
+    return f"""\
+Nothing leaves this machine, and its clock can be moved.
 
-    print("\nSchedule webhooks: in a while, at a time, at a local time.\n")
-    do("client.hooks.schedule", "/import", post_in="1h", data={"rows": 3})
-    do("client.hooks.schedule", "/report", post_at=f"{tomorrow}T09:00:00Z", data={"user": "ada"})
-    do("client.hooks.schedule", "/lunch", post_at_local=f"{later}T12:30:00", timezone="Asia/Tokyo")
+Schedule webhooks: in a while, at a time, at a local time.
 
-    print("\nAn hour later the first is due. It comes signed; the app says 202: not done yet.\n")
-    do("server.advance", "1h")
-    delivery, headers = seen[0]
-    print(f"    Posthook-Signature: {headers['Posthook-Signature']}")
+>>> client.hooks.schedule("/import", post_in="1h", data={{"rows": 3}})
+>>> client.hooks.schedule("/report", post_at="{tomorrow}T09:00:00Z", data={{"user": "ada"}})
+>>> client.hooks.schedule("/lunch", post_at_local="{later}T12:30:00", timezone="Asia/Tokyo")
 
-    print("\nWhen the work is done, the app says so.\n")
-    do("posthook.ack", delivery.ack_url, shown="delivery.ack_url")
-    do("client.hooks.get", delivery.hook_id)
+An hour later the first is due. It comes signed; the app says 202: not done yet.
 
-    print("\nThe next days. The app fails once, and gets the report again ten seconds later.\n")
-    do("server.advance", "3d")
-    do("client.hooks.list", status="completed")
+>>> server.advance("1h")
+>>> headers["Posthook-Signature"]
 
-    print("\nWhat somebody has changed on the way does not get in.\n")
-    forged = delivery.body.replace(b"3", b"4")
-    shown = "delivery.body.replace(b'3', b'4'), headers"
-    do("signatures.parse_delivery", forged, headers, shown=shown)
-    print(
-        "\nNext: `python3 posthook.py local --forward http://127.0.0.1:8000` does this for your own"
-    )
-    print("app, and `python3 posthook.py --help` lists the other commands.")
+When the work is done, the app says so.
+
+>>> ack(delivery.ack_url)
+>>> client.hooks.get(delivery.hook_id)
+
+The next days. The app fails once, and gets the report again ten seconds later.
+
+>>> server.advance("3d")
+>>> client.hooks.list(status="completed")
+
+What somebody has changed on the way does not get in.
+
+>>> signatures.parse_delivery(delivery.body.replace(b"3", b"4"), headers)
+
+Next: `python3 posthook.py local --forward http://127.0.0.1:8000` does this for your own
+app, and `python3 posthook.py --help` lists the other commands."""
 
 
-def _do_aloud(
-    objects: dict[str, Any],
-    news: list[str],
-    name: str,
-    *args: object,
-    shown: str | None = None,
-    **options: object,
-) -> None:
-    """Make a call, print it as a line of Python, and below it what happens and what it gives."""
-    given = [*map(repr, args), *(f"{key}={value!r}" for key, value in options.items())]
-    print(f">>> {name}({shown or ', '.join(given)})")
-    owner, *attributes = name.split(".")
-    try:
-        result = functools.reduce(getattr, attributes, objects[owner])(*args, **options)
-    except PosthookError as error:  # such as a local time, on a machine without time zones
-        result = f"{type(error).__name__}: {error}"
-    for line in [*news, *(result if isinstance(result, Page) else [result])]:
-        if isinstance(line, Hook):
-            line = f"hook {line.id}: {line.status}, due {line.post_at:%Y-%m-%d %H:%M:%S} UTC"
-        if line is not None:
-            print(f"    {line}")
-    news.clear()
+def _tell_story(story: str, names: dict[str, Any], news: list[str]) -> None:
+    """Print each line; make each call, and print below it what happens and what it gives."""
+    for line in story.split("\n"):
+        print(line)
+        if not line.startswith(">>> "):
+            continue
+        try:
+            result = eval(line[4:], names)  # no stranger's text: it stands above
+        except PosthookError as error:  # such as a local time, on a machine without time zones
+            result = f"{type(error).__name__}: {error}"
+        for event in [*news, *(result if isinstance(result, Page) else [result])]:
+            if isinstance(event, Hook):
+                due = f"{event.post_at:%Y-%m-%d %H:%M:%S} UTC"
+                event = f"hook {event.id}: {event.status}, due {due}"
+            if event is not None:
+                print(f"    {event}")
+        news.clear()
 
 
 if __name__ == "__main__":
