@@ -4335,6 +4335,7 @@ def _connection_class(answer: Callable[[str, str, str, bytes], _LocalAnswer]) ->
 
 if TYPE_CHECKING:
     import argparse
+    from email.message import Message
     from typing import NoReturn
 
 __all__ += ["main"]
@@ -4518,16 +4519,19 @@ def _do_local(**options: Any) -> int:
 # The arguments that need more than text from the command line.
 
 
+_MOST_INPUT = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
+
+
 def _json_argument(text: str) -> object:
     """The value of a JSON argument: the text itself, or what ``@FILE`` or ``-`` (stdin) holds."""
     from argparse import ArgumentTypeError
 
     try:
         if text == "-" and sys.stdin is not None:
-            text = sys.stdin.buffer.read().decode()
+            text = sys.stdin.buffer.read(_MOST_INPUT).decode()
         elif text.startswith("@"):
             with open(text[1:], "rb") as file:
-                text = file.read().decode()
+                text = file.read(_MOST_INPUT).decode()
         return json.loads(text, parse_constant=_reject)
     except (ValueError, RecursionError) as error:
         raise ArgumentTypeError(f"the JSON cannot be read: {error}") from None
@@ -4677,7 +4681,7 @@ def _do_demo() -> None:
     signatures = create_signatures("ph_sk_demo")
     answers = {"/import": [202], "/report": [500, 200], "/lunch": [200]}
     news: list[str] = []  # what other threads have to tell
-    names: dict[str, Any] = {"ack": ack, "signatures": signatures}
+    seen: list[tuple[Delivery, Message]] = []
 
     class App(BaseHTTPRequestHandler):
         """What a user writes: verify, then work, or have it done and say so later."""
@@ -4688,8 +4692,7 @@ def _do_demo() -> None:
             status = answers[delivery.path].pop(0)
             what = f"{delivery.posted_at:%Y-%m-%d %H:%M:%S} UTC: {delivery.path} {delivery.data}"
             news.append(f"{what} is verified, the app says {status}")
-            names.setdefault("delivery", delivery)
-            names.setdefault("headers", self.headers)
+            seen.append((delivery, self.headers))
             self.send_response(status)
             self.end_headers()
 
@@ -4707,63 +4710,67 @@ def _do_demo() -> None:
         local.observer = news.append
         server = stack.enter_context(local)
         client = stack.enter_context(Posthook(server.api_key, base_url=server.url))
-        names.update(client=client, server=server)
         print(f"A Posthook runs at {server.url}, and delivers to an app at {url}.")
-        _tell_story(_story(), names, news)
+        print("Nothing leaves this machine, and its clock can be moved.")
+        objects = {"client": client, "server": server, "signatures": signatures}
+        objects["posthook"] = sys.modules[__name__]
+        _tell_story(functools.partial(_do_aloud, objects, news), seen)
 
 
-def _story() -> str:
-    today = datetime.now(timezone.utc).date()
-    tomorrow, later = (today + timedelta(days=n) for n in (1, 2))
-    return f"""\
-Nothing leaves this machine, and its clock can be moved.
+def _tell_story(do: Callable[..., None], seen: list[tuple[Delivery, Message]]) -> None:
+    days = [datetime.now(timezone.utc) + timedelta(days=n) for n in (1, 2)]
+    tomorrow, later = (f"{day:%Y-%m-%d}" for day in days)
 
-Schedule webhooks: in a while, at a time, at a local time.
+    print("\nSchedule webhooks: in a while, at a time, at a local time.\n")
+    do("client.hooks.schedule", "/import", post_in="1h", data={"rows": 3})
+    do("client.hooks.schedule", "/report", post_at=f"{tomorrow}T09:00:00Z", data={"user": "ada"})
+    do("client.hooks.schedule", "/lunch", post_at_local=f"{later}T12:30:00", timezone="Asia/Tokyo")
 
->>> client.hooks.schedule("/import", post_in="1h", data={{"rows": 3}})
->>> client.hooks.schedule("/report", post_at="{tomorrow}T09:00:00Z", data={{"user": "ada"}})
->>> client.hooks.schedule("/lunch", post_at_local="{later}T12:30:00", timezone="Asia/Tokyo")
+    print("\nAn hour later the first is due. It comes signed; the app says 202: not done yet.\n")
+    do("server.advance", "1h")
+    delivery, headers = seen[0]
+    print(f"    Posthook-Signature: {headers['Posthook-Signature']}")
 
-An hour later the first is due. It comes signed; the app says 202: not done yet.
+    print("\nWhen the work is done, the app says so.\n")
+    do("posthook.ack", delivery.ack_url, shown="delivery.ack_url")
+    do("client.hooks.get", delivery.hook_id)
 
->>> server.advance("1h")
->>> headers["Posthook-Signature"]
+    print("\nThe next days. The app fails once, and gets the report again ten seconds later.\n")
+    do("server.advance", "3d")
+    do("client.hooks.list", status="completed")
 
-When the work is done, the app says so.
-
->>> ack(delivery.ack_url)
->>> client.hooks.get(delivery.hook_id)
-
-The next days. The app fails once, and gets the report again ten seconds later.
-
->>> server.advance("3d")
->>> client.hooks.list(status="completed")
-
-What somebody has changed on the way does not get in.
-
->>> signatures.parse_delivery(delivery.body.replace(b"3", b"4"), headers)
-
-Next: `python3 posthook.py local --forward http://127.0.0.1:8000` does this for your own
-app, and `python3 posthook.py --help` lists the other commands."""
+    print("\nWhat somebody has changed on the way does not get in.\n")
+    forged = delivery.body.replace(b"3", b"4")
+    shown = "delivery.body.replace(b'3', b'4'), headers"
+    do("signatures.parse_delivery", forged, headers, shown=shown)
+    print(
+        "\nNext: `python3 posthook.py local --forward http://127.0.0.1:8000` does this for your own"
+    )
+    print("app, and `python3 posthook.py --help` lists the other commands.")
 
 
-def _tell_story(story: str, names: dict[str, Any], news: list[str]) -> None:
-    """Print each line; make each call, and print below it what happens and what it gives."""
-    for line in story.split("\n"):
-        print(line)
-        if not line.startswith(">>> "):
-            continue
-        try:
-            result = eval(line[4:], names)  # no stranger's text: it stands above
-        except PosthookError as error:  # such as a local time, on a machine without time zones
-            result = f"{type(error).__name__}: {error}"
-        for event in [*news, *(result if isinstance(result, Page) else [result])]:
-            if isinstance(event, Hook):
-                due = f"{event.post_at:%Y-%m-%d %H:%M:%S} UTC"
-                event = f"hook {event.id}: {event.status}, due {due}"
-            if event is not None:
-                print(f"    {event}")
-        news.clear()
+def _do_aloud(
+    objects: dict[str, Any],
+    news: list[str],
+    name: str,
+    *args: object,
+    shown: str | None = None,
+    **options: object,
+) -> None:
+    """Make a call, print it as a line of Python, and below it what happens and what it gives."""
+    given = [*map(repr, args), *(f"{key}={value!r}" for key, value in options.items())]
+    print(f">>> {name}({shown or ', '.join(given)})")
+    owner, *attributes = name.split(".")
+    try:
+        result = functools.reduce(getattr, attributes, objects[owner])(*args, **options)
+    except PosthookError as error:  # such as a local time, on a machine without time zones
+        result = f"{type(error).__name__}: {error}"
+    for line in [*news, *(result if isinstance(result, Page) else [result])]:
+        if isinstance(line, Hook):
+            line = f"hook {line.id}: {line.status}, due {line.post_at:%Y-%m-%d %H:%M:%S} UTC"
+        if line is not None:
+            print(f"    {line}")
+    news.clear()
 
 
 if __name__ == "__main__":

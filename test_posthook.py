@@ -8904,6 +8904,12 @@ def test_data_comes_from_a_file_or_from_stdin_as_utf_8(local, run, monkeypatch, 
     assert (first["data"], second["data"]) == ({"u": "\xe9"}, ["\xe9"])
 
 
+def test_data_that_never_ends_is_refused(local, run, tmp_path):
+    (tmp_path / "endless").write_bytes(b"[" + b"0," * 2**23)
+    status, out, err = run("schedule", "/a", "--in", "5m", "--data", f"@{tmp_path / 'endless'}")
+    assert (status, out, local.hooks) == (2, [], []) and "the JSON cannot be read" in err
+
+
 @pytest.mark.parametrize(
     "stdin", [b"", b" \n", b"\xff", b"\xef\xbb\xbf1", b"Infinity", b"{} {}", None]
 )
