@@ -3515,8 +3515,11 @@ class LocalPosthook:
     ) -> None:
         from queue import SimpleQueue
 
-        if not (api_key.strip() and signing_key.strip()):
-            raise ValueError("api_key and signing_key are not empty")
+        for name, key in ("api_key", api_key), ("signing_key", signing_key):
+            if not isinstance(key, str) or not key.strip():
+                raise ValueError(f"{name} is text that is not empty")
+        if type(port) is not int or type(quota) is not int or quota < 0:
+            raise ValueError("port and quota are whole numbers from 0")
         if forward_to is not None and {"?", "#"} & set(_checked_url(forward_to, "forward_to")):
             raise ValueError("forward_to has no query: a hook's path is appended to it")
         self.url, self.api_key, self.signing_key = "", api_key, signing_key

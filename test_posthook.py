@@ -7183,7 +7183,9 @@ def test_the_repr_of_local_counts_and_shows_no_key():
         ({"forward_to": print}, TypeError),
         ({"api_key": ""}, ValueError),
         ({"signing_key": " "}, ValueError),
-        ({"signing_key": b"k"}, TypeError),
+        ({"signing_key": b"k"}, ValueError),
+        ({"port": "80"}, ValueError),
+        ({"quota": -1}, ValueError),
     ],
 )
 def test_local_refuses_a_wrong_argument(arguments, error):
