@@ -7026,7 +7026,7 @@ def test_parent_and_child_go_on_with_callbacks(call_back):
 
 
 @pytest.mark.parametrize("name", ["ack", "nack", "async_ack", "async_nack"])
-def test_a_callback_has_the_signature_of_the_contract(name):
+def test_a_callback_has_the_documented_signature(name):
     function = getattr(posthook, name)
     signature = "(url: 'str | None', body: 'object' = None, *, timeout: 'float' = 30.0)"
     assert str(inspect.signature(function)).startswith(signature)
