@@ -1668,8 +1668,8 @@ class _Walk:
 
 
 # ==================================================================================================
-# 6. Transport: one urllib.request.Request in, one whole response out, over kept connections. Knows
-#    HTTP, TLS and sockets; never JSON, API paths or retries.
+# 6. Transport: one request in, one whole response out, over kept connections, for our client and
+#    for urllib alike. Knows HTTP, TLS and sockets; never JSON, API paths or retries.
 # ==================================================================================================
 
 _DEFAULT_TIMEOUT = 30.0  # seconds; posthook-python's
