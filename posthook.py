@@ -2456,19 +2456,14 @@ def _our_error(error: Exception, target: _Target, written: bool) -> PosthookErro
     if _is_timeout(error):
         message = f"{name} did not answer in time" if written else f"{name} was not reached in time"
         return PosthookTimeoutError(message, maybe_sent=written)
-    if not isinstance(error, OSError):
-        cause = type(error).__name__
-        if isinstance(error, EOFError):
-            message = f"{name} gave an answer that was cut off"
-        elif written:  # by the words of _Connection, where it is a ValueError
-            message = f"{name} gave no valid HTTP answer: {error or cause}"
-        else:
-            message = f"{name} cannot be reached ({cause})"
-        return PosthookConnectionError(message, maybe_sent=written)
-    message = f"the connection to {name} was lost" if written else f"{name} cannot be reached"
-    ours = PosthookConnectionError(f"{message}: {error}", maybe_sent=written)
-    ours.__cause__ = error
-    return _final(ours) if type(error).__name__ == "SSLCertVerificationError" else ours
+    if isinstance(error, OSError):
+        message = f"the connection to {name} was lost" if written else f"{name} cannot be reached"
+        ours = PosthookConnectionError(f"{message}: {error}", maybe_sent=written)
+        ours.__cause__ = error
+        return _final(ours) if type(error).__name__ == "SSLCertVerificationError" else ours
+    fault = "an answer that was cut off" if isinstance(error, EOFError) else "no valid HTTP answer"
+    words = f": {error}" if isinstance(error, ValueError) else f" ({type(error).__name__})"
+    return PosthookConnectionError(f"{name} gave {fault}{words}", maybe_sent=written)
 
 
 def _is_timeout(error: object) -> bool:
@@ -3173,30 +3168,29 @@ class AsyncBulkActions:
 class _Job:
     """One call for a thread of a crew, and the future that its caller awaits."""
 
-    def __init__(self, function: Callable[[], object]) -> None:
-        import asyncio
+    def __init__(self, function: Callable[[], object], inbox: _Inbox) -> None:
         import contextvars
 
         self._function = function
         self._context = contextvars.copy_context()  # as asyncio.to_thread does
         self._lifeline = _Lifeline()
-        self._loop = asyncio.get_running_loop()
+        self._inbox = inbox
         self._outcome: tuple[object, BaseException | None] = (None, None)
         self._claim = threading.Lock()  # whoever has it decides what comes of the call
-        self.future = self._loop.create_future()
+        self.future = inbox.loop.create_future()
 
     def cut(self) -> None:
         self._lifeline.cut()
 
     def expire_in(self, seconds: float) -> asyncio.TimerHandle:
         """The call ends after so many seconds if no thread has taken it by then."""
-        return self._loop.call_later(seconds, self._expire)
+        return self._inbox.loop.call_later(seconds, self._expire)
 
     def _expire(self) -> None:
         if self._claim.acquire(blocking=False):
             message = "all threads were at work until the deadline"
             self._outcome = None, PosthookTimeoutError(message, maybe_sent=False)
-            self._finish()
+            self.finish()
 
     def work(self) -> None:
         """Make the call, on the thread that this is called by."""
@@ -3211,13 +3205,37 @@ class _Job:
         _this_thread.lifeline = None
 
     def report(self) -> None:
-        """Wake the caller. What comes of a call that was cut reaches nobody."""
-        with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(self._finish)
+        """The call is made: have the caller woken, from the thread that has made it."""
+        self._inbox.put(self)
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Wake the caller, on its event loop. What comes of a call that was cut reaches nobody."""
         if not self.future.done():
             self.future.set_result(self._outcome)
+
+
+class _Inbox:
+    """Jobs that are done, for one event loop: it is woken once for all that come meanwhile.
+
+    Without this, each of many calls at once would wake it by a byte through a socket: 8 us a call.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._done: deque[_Job] = deque()
+        self._is_called = False
+
+    def put(self, job: _Job) -> None:
+        self._done.append(job)
+        if not self._is_called:
+            self._is_called = True
+            with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
+                self.loop.call_soon_threadsafe(self._empty)
+
+    def _empty(self) -> None:
+        self._is_called = False  # first: who puts a job in from now on calls again
+        while self._done:
+            self._done.popleft().finish()
 
 
 class _Crew:
@@ -3246,7 +3264,7 @@ class _Crew:
 
         Raises PosthookTimeoutError if no thread is free for so many seconds.
         """
-        job = _Job(function)
+        job = _Job(function, self._shift.inbox())
         outcome: tuple[T, BaseException | None]
         timer = None
         try:
@@ -3280,6 +3298,16 @@ class _Shift:
         self._lock = threading.Lock()
         self._spare = 0  # idle threads, less the jobs that wait for one
         self._is_over = False
+        self._inbox: _Inbox | None = None
+
+    def inbox(self) -> _Inbox:
+        """Of the running event loop."""
+        import asyncio
+
+        loop, inbox = asyncio.get_running_loop(), self._inbox
+        if inbox is None or inbox.loop is not loop:
+            inbox = self._inbox = _Inbox(loop)
+        return inbox
 
     def add(self, job: _Job) -> bool:
         """Says whether a thread is free for it; else it waits for one.
