@@ -9321,6 +9321,32 @@ def test_every_python_example_of_the_readme_is_python():
         assert note or "await " not in code.split("def ")[0]
 
 
+def test_the_transcript_of_the_readme_is_the_demos(capsys):
+    def masked(text):
+        return re.sub(r"[0-9a-f]{8}-[-0-9a-f]{27}|[-0-9]{10} [:0-9]{8}|0\.\d{3} s", "*", text)
+
+    assert posthook.main(["demo"]) == 0
+    demo = masked(capsys.readouterr().out)
+    (transcript,) = re.findall(r"```text\n(.*?)```", README, re.DOTALL)
+    assert [part for part in masked(transcript).split("...\n") if part not in demo] == []
+
+
+def test_the_command_lines_of_the_readme_are_understood(local, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digest.json").write_text("{}")
+    monkeypatch.setenv("ACK_URL", f"{local.url}/v1/callbacks/gone/1/ack/token")
+    monkeypatch.setenv("NACK_URL", f"{local.url}/v1/callbacks/gone/1/nack/token")
+    for line in re.findall(r"^python3 posthook\.py (?!demo|local)(.+)", README, re.MULTILINE):
+        line = os.path.expandvars(line.replace("http://127.0.0.1:8000", local.url))
+        assert posthook.main(shlex.split(line)) in (0, 1), capsys.readouterr().err
+
+
+def test_every_link_inside_of_the_readme_leads_to_a_heading():
+    headings = re.findall(r"^#+ (.+)", re.sub(r"```.*?```", "", README, flags=re.DOTALL), re.M)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#(.+?)\)", README)) - anchors == set()
+
+
 def test_the_readme_begins_with_the_demo_and_names_every_public_name():
     assert "\npython3 posthook.py demo\n" in "\n".join(README.split("\n")[:40])
     assert [name for name in posthook.__all__ if name not in README] == []
