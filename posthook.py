@@ -1732,7 +1732,8 @@ class _KeepAliveHandler:
         max_connections: int = _MAX_CONNECTIONS,
         keepalive_expiry: float = _KEEPALIVE_EXPIRY,
     ) -> None:
-        self._proxies = _Proxies(proxy)
+        self._proxy = _Proxy(proxy) if proxy else None
+        self._asks_environment = proxy is None
         self._context = context
         self._pool = _Pool(max_connections, keepalive_expiry)
         self._targets: dict[tuple[str, str], _Target] = {}
@@ -1797,7 +1798,10 @@ class _KeepAliveHandler:
     def _target(self, scheme: str, authority: str) -> _Target:
         target = self._targets.get((scheme, authority))
         if target is None:
-            target = _Target(scheme, authority, self._proxies.choose(scheme, authority))
+            proxy = self._proxy
+            if self._asks_environment:
+                proxy = _environment_proxy(scheme, authority)
+            target = _Target(scheme, authority, proxy)
             if len(self._targets) < 1000:  # hosts come from URLs, so their number has no limit
                 target = self._targets.setdefault((scheme, authority), target)
         return target
@@ -1814,6 +1818,7 @@ class _KeepAliveHandler:
 
 _MOST_HEAD = 65_536  # bytes of a status line, of all headers, or of a line between chunks
 _LINE_END, _HEADERS_END = rb"\r?\n", rb"(?:\A|\r?\n)\r?\n"
+_LOOPBACK = r"localhost\.?|::1|127(\.\d{1,3}){1,3}"
 _URL = r"(?i)(https?)://([^/?#]+)([^#]*)"
 _HEAD_BREAKS = re.compile(r"[\r\0]|\n(?![!-9;-~]+: )")  # what would end a header, or begin another
 
@@ -1879,42 +1884,27 @@ class _Proxy:
             self.headers["Proxy-Authorization"] = f"Basic {token}"
 
 
-class _Proxies:
-    """Which proxy a host is reached through: the one given, or the environment's."""
+def _environment_proxy(scheme: str, authority: str) -> _Proxy | None:
+    """The proxy that the environment has for a host, as urllib reads it."""
+    if sys.platform.startswith("linux") and "_proxy" not in "".join(os.environ).lower():
+        return None  # spares the import of urllib.request
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
 
-    def __init__(self, proxy: str | None) -> None:
-        self._given = _Proxy(proxy) if proxy else None
-        self._is_environment = proxy is None
-
-    def choose(self, scheme: str, authority: str) -> _Proxy | None:
-        """Asked once for each host. Raises PosthookConnectionError if the environment's is bad."""
-        if not self._is_environment:
-            return self._given
-        if sys.platform.startswith("linux") and "_proxy" not in "".join(os.environ).lower():
-            return None  # spares the import of urllib.request
-        from urllib.parse import urlsplit
-        from urllib.request import getproxies, proxy_bypass
-
-        url = getproxies().get(scheme)
-        host = urlsplit(f"//{authority}").hostname or ""
-        if not url or _is_loopback(host) or proxy_bypass(authority):
-            return None
-        try:
-            return _Proxy(url)
-        except ValueError:
-            message = f"{scheme}_proxy is no http://[user:password@]host:port"
-        raise _final(PosthookConnectionError(message, maybe_sent=False))
-
-
-def _is_loopback(host: str) -> bool:
-    return re.fullmatch(r"localhost\.?|::1|127(\.\d{1,3}){1,3}", host) is not None
+    url = getproxies().get(scheme)
+    host = urlsplit(f"//{authority}").hostname or ""
+    if not url or re.fullmatch(_LOOPBACK, host) or proxy_bypass(authority):
+        return None
+    try:
+        return _Proxy(url)
+    except ValueError:
+        message = f"{scheme}_proxy is no http://[user:password@]host:port"
+    raise _final(PosthookConnectionError(message, maybe_sent=False))
 
 
 # Cutting a call. shutdown() of the plain socket is the one way that ends a blocked recv, connect or
 # handshake in another thread: close() leaves it blocked, SSLSocket.shutdown() drops the TLS layer
 # first, so that a write under way would go out in plain text.
-
-_this_thread = threading.local()  # .lifeline, in a thread whose calls can be cut
 
 
 class _Lifeline:
@@ -1951,27 +1941,28 @@ class _Lifeline:
                 self._end()
 
 
-def _lifeline() -> _Lifeline | None:
-    return getattr(_this_thread, "lifeline", None)
+class _ThisThread(threading.local):
+    lifeline: _Lifeline | None = None  # of the call that it makes, if that can be cut
+
+
+_this_thread = _ThisThread()
 
 
 def _begun() -> float:
     """When this thread's call began, on the monotonic clock."""
-    lifeline = _lifeline()
+    lifeline = _this_thread.lifeline
     return time.monotonic() if lifeline is None else lifeline.begun
 
 
 def _hold_socket(sock: socket.socket) -> None:
-    lifeline = _lifeline()
-    if lifeline is not None:
-        lifeline.hold(lambda: _shut_down(sock))
+    if _this_thread.lifeline is not None:
+        _this_thread.lifeline.hold(lambda: _shut_down(sock))
 
 
 def _let_go() -> None:
     """Before a socket is closed or another call's: its number may be another socket's soon."""
-    lifeline = _lifeline()
-    if lifeline is not None:
-        lifeline.let_go()
+    if _this_thread.lifeline is not None:
+        _this_thread.lifeline.let_go()
 
 
 def _shut_down(sock: socket.socket) -> None:
@@ -1986,7 +1977,7 @@ def _wait(event: threading.Event, seconds: float) -> bool:
 
     Raises PosthookConnectionError if the call is cut.
     """
-    lifeline = _lifeline()
+    lifeline = _this_thread.lifeline
     if lifeline is None:
         return event.wait(seconds)
     lifeline.hold(event.set)
