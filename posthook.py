@@ -286,16 +286,10 @@ class SignatureVerificationError(PosthookError):
         self.reason: str = reason
 
 
-_STATUS_ERRORS = {cls.status_code: cls for cls in _StatusError.__subclasses__()}
-
-
-def _status_error(status: int, message: str, headers: Mapping[str, str]) -> PosthookError:
-    """The error for an HTTP status that is not 2xx."""
-    if status in _STATUS_ERRORS:
-        return _STATUS_ERRORS[status](message, headers)
-    if 500 <= status <= 599:
-        return InternalServerError(message, status, headers)
-    return PosthookError(message, status_code=status, code="unknown_error", headers=headers)
+_STATUS_ERRORS: dict[int | None, type[PosthookError]] = {
+    **{cls.status_code: cls for cls in _StatusError.__subclasses__()},
+    **dict.fromkeys(range(500, 600), InternalServerError),
+}
 
 
 # ==================================================================================================
@@ -458,25 +452,27 @@ class Hook(_Model):
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Hook:
         """Read the API's object; what is missing or of a wrong type takes its default."""
-        get = data.get
-        domain, sequence, override = get("domain"), get("sequenceData"), get("retryOverride")
-        return cls(
-            _text(get("id")),
-            _text(get("path")),
-            get("data"),
-            _time(get("postAt")),
-            _text(get("status")),
-            _number(get("postDurationSeconds")),
-            _time(get("createdAt")),
-            _time(get("updatedAt")),
-            domain if type(domain) is str else None,
-            _whole(get("attempts")),
-            _text(get("failureError")),
-            HookSequenceData.from_dict(sequence) if sequence and type(sequence) is dict else None,
-            HookRetryOverride.from_dict(override) if override and type(override) is dict else None,
-            None,
-            data,
-        )
+        # The fast way, for pages of a thousand: no call for what has its type, nor of __init__.
+        get, hook = data.get, cls.__new__(cls)
+        hook.id = it if type(it := get("id")) is str else ""
+        hook.path = it if type(it := get("path")) is str else ""
+        hook.data = get("data")
+        hook.post_at = _time(get("postAt"))
+        hook.status = it if type(it := get("status")) is str else ""
+        seconds = get("postDurationSeconds")
+        hook.post_duration_seconds = seconds if type(seconds) is float else _number(seconds)
+        hook.created_at = _time(get("createdAt"))
+        hook.updated_at = _time(get("updatedAt"))
+        hook.domain = it if type(it := get("domain")) is str else None
+        hook.attempts = it if type(it := get("attempts")) is int else 0
+        hook.failure_error = it if type(it := get("failureError")) is str else ""
+        hook.sequence_data = hook.retry_override = hook.quota = None
+        if type(it := get("sequenceData")) is dict and it:
+            hook.sequence_data = HookSequenceData.from_dict(it)
+        if type(it := get("retryOverride")) is dict and it:
+            hook.retry_override = HookRetryOverride.from_dict(it)
+        hook.raw = data
+        return hook
 
 
 class Page(list["Hook"]):
@@ -608,6 +604,16 @@ def _number(value: object) -> float:
         return 0.0
 
 
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(text: str) -> int | None:
+    """A header's whole number, of 18 digits at most: int() of more takes quadratic time."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
 # RFC 3339, one reader and one writer. datetime.fromisoformat alone takes neither "Z" nor three of
 # the ten lengths of a fraction before Python 3.11, and more than RFC 3339 from then on.
 #
@@ -628,8 +634,12 @@ def _parse_time(text: str) -> datetime:
     return moment + timedelta(seconds=1) if leap else moment
 
 
-_NO_TIME_ERRORS = (TypeError, ValueError, OverflowError)
-_from_iso = datetime.fromisoformat if sys.version_info >= (3, 11) else _parse_time
+_NO_TIME_ERRORS = (AttributeError, TypeError, ValueError, OverflowError)
+_from_iso = (
+    datetime.fromisoformat
+    if sys.version_info >= (3, 11)
+    else lambda text: datetime.fromisoformat(text.replace("Z", "+00:00"))
+)
 
 
 def _time(value: Any) -> datetime:
@@ -651,8 +661,7 @@ def _format_time(moment: datetime) -> str:
     return moment.astimezone(_UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
-# Durations, one reader and one writer: days, hours, minutes, seconds, each once, large first.
-
+# Days, hours, minutes, seconds, each once, large first.
 _DURATION = r"(?a)(?:(\d{1,12})d)?(?:(\d{1,12})h)?(?:(\d{1,12})m)?(?:(\d{1,12})s)?"
 _UNIT_SECONDS = (86_400, 3_600, 60, 1)
 
@@ -663,12 +672,6 @@ def _parse_duration(text: str) -> int:
     if not text or match is None:
         raise ValueError(f'no duration such as "90s", "5m" or "1d2h30m": {text[:40]!r}')
     return sum(int(n or 0) * unit for n, unit in zip(match.groups(), _UNIT_SECONDS))
-
-
-def _format_duration(delay: timedelta) -> str:
-    """Write a timedelta as whole seconds, rounded up so that a hook never comes early."""
-    seconds, rest = divmod(delay, timedelta(seconds=1))
-    return f"{seconds + bool(rest)}s"
 
 
 # ==================================================================================================
@@ -685,14 +688,12 @@ if TYPE_CHECKING:
     _RawBody = Union[bytes, bytearray, memoryview, str]
     _RawHeaders = Union[_HasItems, Iterable[Union[tuple[object, object], list[str], list[bytes]]]]
     _Function = Callable[["Delivery"], Union["Result", None, Awaitable[Union["Result", None]]]]
-    _Read = Callable[[], Awaitable[bytes]]  # the request's body; may raise _Refused
     _Run = Callable[["Delivery"], Awaitable[object]]  # a _Function, to its end
     _Reply = tuple[int, dict[str, str], str]  # status, headers, body
     _AsgiMessage = MutableMapping[str, Any]
     _AsgiReceive = Callable[[], Awaitable[_AsgiMessage]]
     _AsgiSend = Callable[[_AsgiMessage], Awaitable[None]]
     _AsgiApp = Callable[[_AsgiMessage, _AsgiReceive, _AsgiSend], Coroutine[Any, Any, None]]
-    _LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 
 def create_signatures(signing_key: _SigningKey = None) -> SignaturesService:
@@ -761,8 +762,10 @@ class SignaturesService:
         stamps, signatures = own.get("timestamp"), own.get("signature")
         if not stamps or not signatures:
             raise _untrusted("missing_header", "Signature" if stamps else "Timestamp")
-        digits = _timestamp(stamps)
-        stamp = int(digits)
+        digits = stamps[0].strip()
+        stamp = _count(digits)
+        if stamp is None or stamps.count(stamps[0]) < len(stamps):
+            raise _untrusted("bad_timestamp")
         age = (int(time.time()) if now is None else now // 1) - stamp
         if not -tolerance <= age <= tolerance:  # put like this, NaN does not pass
             raise _untrusted("in_future", -age) if age < 0 else _untrusted("too_old", age)
@@ -841,7 +844,7 @@ class SignaturesService:
 
         return app
 
-    def lambda_handler(self, f: _Function) -> _LambdaHandler:
+    def lambda_handler(self, f: _Function) -> Callable[[dict[str, Any], object], dict[str, Any]]:
         """An AWS Lambda handler that does what ``wsgi_handler`` says.
 
         It takes the events of API Gateway (REST, and HTTP with payloads 1.0 and 2.0), of Function
@@ -850,9 +853,16 @@ class SignaturesService:
         call = _calling(f, in_loop=False)
 
         def handler(event: dict[str, Any], context: object = None) -> dict[str, Any]:
-            method, headers = _lambda_request(event)
-            reply = _at_once(_respond(self, method, headers, lambda: _lambda_body(event), call))
-            return _lambda_answer(event, reply)
+            method, pairs = _lambda_request(event)
+            reply = _at_once(_respond(self, method, pairs, lambda: _lambda_body(event), call))
+            status, headers, body = reply
+            answer = {"statusCode": status, "body": body, "isBase64Encoded": False}
+            # A load balancer with multi-value headers switched on ignores the other kind.
+            several, context = event.get("multiValueHeaders"), _dict(event.get("requestContext"))
+            if several is not None and "elb" in context:
+                several = {name: [value] for name, value in headers.items()}
+                return {**answer, "multiValueHeaders": several}
+            return {**answer, "headers": headers}
 
         return handler
 
@@ -916,11 +926,8 @@ def _own_headers(headers: _RawHeaders) -> dict[str, list[str]]:
         for name, value in pairs:
             lowered = name.lower() if type(name) is str else _header_text(name).lower()
             if lowered in _OWN_HEADERS:
-                known = _OWN_HEADERS[lowered]
-                if type(value) is str and known not in own:
-                    own[known] = [value]
-                else:
-                    own.setdefault(known, []).extend(_header_texts(value))
+                texts = [value] if type(value) is str else _header_texts(value)
+                own.setdefault(_OWN_HEADERS[lowered], []).extend(texts)
     except (TypeError, ValueError) as error:  # cannot be iterated over, or does not give pairs
         kind = type(headers).__name__
         raise TypeError(f"pass the request's headers, a mapping or pairs, not {kind}") from error
@@ -940,18 +947,6 @@ def _header_text(text: object) -> str:
     return str.__str__(text) if isinstance(text, str) else ""  # str() would ask an enum's __str__
 
 
-_MOST_DIGITS = 18  # of a number in a header; int() of a text without limit takes quadratic time
-
-
-def _timestamp(values: list[str]) -> str:
-    """The digits that were signed; a repeated header must say the same again."""
-    digits = values[0].strip()
-    agreed = len(values) == 1 or all(value.strip() == digits for value in values)
-    if agreed and len(digits) <= _MOST_DIGITS and digits.isascii() and digits.isdigit():
-        return digits
-    raise _untrusted("bad_timestamp")
-
-
 # An entry stands between white space or commas, and holds a comma itself.
 _v1_signatures = re.compile(r"(?<![^\s,])v1,([0-9a-fA-F]{64})(?![^\s,])", re.ASCII).findall
 
@@ -962,7 +957,7 @@ def _is_signed(keys: tuple[bytes, ...], message: bytes, values: list[str]) -> bo
 
     offered = _v1_signatures(" ".join(values))
     for key in keys:
-        right = hmac.digest(key, message, "sha256").hex()
+        right = _hexmac(key, message)
         for signature in offered:
             if hmac.compare_digest(right, signature.lower()):
                 return True
@@ -978,10 +973,11 @@ def _hexmac(key: bytes, message: bytes) -> str:
 def _delivery(body: bytes, stamp: int, own: dict[str, list[str]]) -> Delivery:
     """The delivery in a body whose signature holds."""
     get = _payload(body).get
-    ack_url, nack_url = _callback_urls(own) if "ack-url" in own else (None, None)
+    ack_url = _first(own, "ack-url")
+    nack_url = ack_url and _first(own, "nack-url")
     return Delivery(
         # The signed id first: anyone can put another hook's id into a header.
-        _text(get("id")) or _first(own, "id"),
+        _text(get("id")) or _first(own, "id") or "",
         stamp,
         _text(get("path")),
         get("data"),
@@ -990,19 +986,14 @@ def _delivery(body: bytes, stamp: int, own: dict[str, list[str]]) -> Delivery:
         _time(get("postedAt")),
         _time(get("createdAt")),
         _time(get("updatedAt")),
-        ack_url,
+        ack_url if nack_url else None,
         nack_url,
     )
 
 
-def _callback_urls(own: dict[str, list[str]]) -> tuple[str | None, str | None]:
-    urls = _first(own, "ack-url"), _first(own, "nack-url")
-    return urls if all(urls) else (None, None)
-
-
-def _first(own: dict[str, list[str]], name: str) -> str:
+def _first(own: dict[str, list[str]], name: str) -> str | None:
     values = own.get(name)
-    return values[0].strip() if values else ""
+    return (values[0].strip() or None) if values else None
 
 
 _read_json = json.JSONDecoder().raw_decode  # json.loads would take UTF-16 as well
@@ -1031,18 +1022,22 @@ class _Refused(Exception):
 
 
 async def _respond(
-    service: SignaturesService, method: object, headers: _RawHeaders, read: _Read, call: _Run
+    service: SignaturesService,
+    method: object,
+    headers: _RawHeaders,
+    read: Callable[[], Awaitable[bytes]],
+    call: _Run,
 ) -> _Reply:
     """The core: what came in, verified, handed to the function; what that said, as an answer."""
-    if method != "POST":
-        return _reply(405, {"error": "deliveries are sent by POST"}, {"Allow": "POST"})
     try:
+        if method != "POST":
+            raise _Refused(405, "deliveries are sent by POST")
         body = await read()
         _check_size(len(body))
         delivery = service.parse_delivery(body, headers)
     except _Refused as refused:
         status, why = refused.args
-        return _reply(status, {"error": why})
+        return _reply(status, {"error": why}, {"Allow": "POST"})
     except SignatureVerificationError as error:
         lacking = error.reason == "no_key"
         (_log().error if lacking else _log().info)("a delivery was refused: %s", error)
@@ -1144,10 +1139,9 @@ async def _wsgi_body(environ: Mapping[str, Any]) -> bytes:
     announced = str(environ.get("CONTENT_LENGTH") or "")
     if not re.fullmatch("[0-9]*", announced):
         raise _Refused(400, "the Content-Length is no number")
-    size = _BODY_LIMIT + 1 if environ.get("wsgi.input_terminated") else 0
-    if announced:
-        size = int(announced) if len(announced) <= _MOST_DIGITS else _BODY_LIMIT + 1
-        _check_size(size)
+    _check_size(size := int(announced[:18] or 0))  # the first digits say that it is too large
+    if not announced and environ.get("wsgi.input_terminated"):
+        size = _BODY_LIMIT + 1
     body = bytearray()
     try:
         while len(body) < size and (piece := environ["wsgi.input"].read(size - len(body))):
@@ -1192,10 +1186,6 @@ def _lambda_request(event: object) -> tuple[str, dict[str, Any]]:
     return method, _dict(fields.get("multiValueHeaders")) or _dict(fields.get("headers"))
 
 
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 async def _lambda_body(event: Mapping[str, Any]) -> bytes:
     from base64 import b64decode
 
@@ -1204,16 +1194,6 @@ async def _lambda_body(event: Mapping[str, Any]) -> bytes:
         return b64decode(body, validate=True) if event.get("isBase64Encoded") else body
     except (AttributeError, ValueError) as error:
         raise _Refused(400, "the event's body is no text, or no base64") from error
-
-
-def _lambda_answer(event: Mapping[str, Any], reply: _Reply) -> dict[str, Any]:
-    status, headers, body = reply
-    answer = {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}
-    # A load balancer with multi-value headers switched on ignores the other kind.
-    if event.get("multiValueHeaders") is not None and "elb" in _dict(event.get("requestContext")):
-        del answer["headers"]
-        answer["multiValueHeaders"] = {name: [value] for name, value in headers.items()}
-    return answer
 
 
 # ==================================================================================================
@@ -1228,8 +1208,6 @@ class _Call:
     ``url`` is the path until the client knows better; ``secrets`` are headers that no other host
     may see; ``repeatable`` says whether sending it twice does no harm.
     """
-
-    __slots__ = ("method", "url", "body", "headers", "secrets", "repeatable", "label")
 
     def __init__(
         self, method: str, url: str, body: bytes | None = None, *, repeatable: bool = True
@@ -1328,7 +1306,7 @@ def _moment(name: str, value: object) -> str:
 
 def _delay(value: object) -> str:
     """A duration as the API takes it: text unchanged, a timedelta in whole seconds, never early."""
-    text = _format_duration(value) if isinstance(value, timedelta) else value
+    text = f"{-(value // timedelta(seconds=-1))}s" if isinstance(value, timedelta) else value
     text = _checked_text("post_in", text, 'a timedelta, or text such as "90s", "5m", "1d2h30m"')
     if text.startswith("-") or not text.strip("0dhms"):
         raise ValueError("post_in is longer than zero; for a past time use post_at")
@@ -1373,21 +1351,20 @@ def _list_call(query: Mapping[str, object]) -> _Call:
     return _Call("GET", f"/v1/hooks?{urlencode(given)}" if given else "/v1/hooks")
 
 
-def _list_query(*, limit: int | None, offset: int | None, **filters: object) -> _Body:
+def _list_query(**given: object) -> _Body:
     """The query of one page; a parameter that is None or "" is left out."""
     query: _Body = {}
-    if limit is not None:
-        query["limit"] = _checked_count("limit", limit)
-    if offset is not None:
-        if type(offset) is not int or offset < 0:
-            raise ValueError("offset is a whole number from 0")
-        query["offset"] = offset
-    for name, value in filters.items():
-        if value is None or (isinstance(value, str) and not value):
+    for name, value in given.items():
+        if value is None or value == "":
             continue
-        if "_at_" in name:
+        if name == "limit":
+            _checked_count(name, value)
+        elif name == "offset":
+            if type(value) is not int or value < 0:
+                raise ValueError("offset is a whole number from 0")
+        elif "_at_" in name:
             value = _moment(name, value)
-        if not isinstance(value, str):
+        elif not isinstance(value, str):
             raise TypeError(f"{name} is text, not {type(value).__name__}")
         query[_api_name(name)] = value
     return query
@@ -1462,7 +1439,7 @@ def _checked_url(url: object, name: str) -> str:
 
 
 def _read_hook(answer: _Answer) -> Hook:
-    return _hook(answer, _envelope(answer)["data"])
+    return _hooks(answer, [_envelope(answer)["data"]])[0]
 
 
 def _read_scheduled(answer: _Answer) -> Hook:
@@ -1476,15 +1453,14 @@ def _read_page(answer: _Answer) -> Page:
     items = [] if envelope["data"] is None else envelope["data"]
     if type(items) is not list:
         raise _unusable(answer, '"data" is no list')
-    meta = envelope.get("meta")
-    meta = meta if type(meta) is dict else {}
+    meta = _dict(envelope.get("meta"))
     # Where the cursor stands is not documented: the likely places, likeliest first.
-    places = (meta, envelope)
-    cursors = (_text(place.get(name)) for place in places for name in ("cursor", "nextCursor"))
+    places = [(place, name) for place in (meta, envelope) for name in ("cursor", "nextCursor")]
+    cursors = filter(None, (_text(place.get(name)) for place, name in places))
     total = meta.get("totalItems")
     return Page(
-        [_hook(answer, item) for item in items],
-        cursor=next(filter(None, cursors), None),
+        _hooks(answer, items),
+        cursor=next(cursors, None),
         total_items=total if type(total) is int else None,
     )
 
@@ -1501,10 +1477,11 @@ def _read_deleted(answer: _Answer) -> None:
         _raise_for_status(answer)
 
 
-def _hook(answer: _Answer, item: object) -> Hook:
-    if type(item) is not dict or type(item.get("id")) is not str:
+def _hooks(answer: _Answer, items: list[Any]) -> list[Hook]:
+    hooks = [Hook.from_dict(item if type(item) is dict else {}) for item in items]
+    if "" in [hook.id for hook in hooks]:
         raise _unusable(answer, "a hook is no object with an id")
-    return Hook.from_dict(item)
+    return hooks
 
 
 def _envelope(answer: _Answer) -> dict[str, Any]:
@@ -1528,26 +1505,29 @@ def _json(answer: _Answer) -> object:
 
 def _unusable(answer: _Answer, why: str) -> PosthookError:
     """The error for a 2xx answer that is not what the service documents."""
-    message = f"HTTP {answer.status}, but the answer cannot be used: {why}"
-    error = PosthookError(message, status_code=answer.status, headers=answer.headers)
-    error.body = answer.body.decode(errors="replace")
-    return error
+    return _error(answer, f"HTTP {answer.status}, but the answer cannot be used: {why}")
 
 
 def _raise_for_status(answer: _Answer) -> None:
     if 200 <= answer.status <= 299:
         return
-    envelope = _json(answer)
-    text = _text(envelope.get("error")) if type(envelope) is dict else ""
+    text = _text(_dict(_json(answer)).get("error"))
     message = text if text.strip() else f"HTTP {answer.status}"
     if not text and 300 <= answer.status <= 399:
         message += ": redirects are not followed, check base_url"
-    error = _status_error(answer.status, message, answer.headers)
+    raise _error(answer, message)
+
+
+def _error(answer: _Answer, message: str) -> PosthookError:
+    """The error of the answer's status, with all that the answer says."""
+    status, headers = answer.status, answer.headers
+    error = _STATUS_ERRORS.get(status, PosthookError)(message, headers=headers)
+    error.status_code, error.code = status, error.code or "unknown_error"
     error.body = answer.body.decode(errors="replace")
     error.retry_after = _retry_after(answer)
     if isinstance(error, RateLimitError):
-        error.quota = _quota(answer.headers)
-    raise error
+        error.quota = _quota(headers)
+    return error
 
 
 def _retry_after(answer: _Answer) -> float | None:
@@ -1567,20 +1547,13 @@ def _retry_after(answer: _Answer) -> float | None:
 
 def _quota(headers: Mapping[str, str]) -> QuotaInfo | None:
     """The quota headers; None without a readable limit. Never raises: the hook exists already."""
-    limit, usage, remaining = (
-        _count(headers.get(f"posthook-hookquota-{name}", ""))
-        for name in ("limit", "usage", "remaining")
-    )
-    resets_at = _time(headers.get("posthook-hookquota-resets-at"))
+    names = ("limit", "usage", "remaining", "resets-at")
+    *texts, reset = (headers.get(f"posthook-hookquota-{name}", "") for name in names)
+    limit, usage, remaining = map(_count, texts)
     if limit is None:
         return None
-    is_readable = resets_at != _NO_TIME
-    return QuotaInfo(limit, usage or 0, remaining or 0, resets_at if is_readable else None)
-
-
-def _count(text: str) -> int | None:
-    text = text.strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+    resets_at = None if (moment := _time(reset)) == _NO_TIME else moment
+    return QuotaInfo(limit, usage or 0, remaining or 0, resets_at)
 
 
 def _walk(status: str | None, page_size: int, *times: datetime | str | None) -> _Walk:
