@@ -1212,13 +1212,10 @@ class _Call:
     def __init__(
         self, method: str, url: str, body: bytes | None = None, *, repeatable: bool = True
     ) -> None:
-        self.method = method
-        self.url = url
-        self.body = body
+        self.method, self.url, self.body = method, url, body
         self.headers: dict[str, str] = {}
         self.secrets: dict[str, str] = {}
-        self.repeatable = repeatable
-        self.label = url.partition("?")[0]
+        self.repeatable, self.label = repeatable, url.partition("?")[0]
 
 
 class _Answer:
@@ -1275,8 +1272,10 @@ def _schedule_call(
         body["postAtLocal"], body["timezone"] = _local_time(when, zone)
     elif zone is not None:
         raise ValueError("timezone belongs to post_at_local: leave it out, or use that mode")
+    elif mode == "post_at":
+        body["postAt"] = _moment(mode, when)
     else:
-        body[_api_name(mode)] = _moment(mode, when) if mode == "post_at" else _delay(when)
+        body["postIn"] = _delay(when)
     if isinstance(override, HookRetryOverride):
         body["retryOverride"] = override.to_dict()
     elif override is not None:
@@ -1366,13 +1365,8 @@ def _list_query(**given: object) -> _Body:
             value = _moment(name, value)
         elif not isinstance(value, str):
             raise TypeError(f"{name} is text, not {type(value).__name__}")
-        query[_api_name(name)] = value
+        query[name[0] + name.title().replace("_", "")[1:]] = value  # sort_by -> sortBy
     return query
-
-
-def _api_name(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
 
 
 def _checked_count(name: str, value: object) -> int:
@@ -1558,15 +1552,9 @@ def _quota(headers: Mapping[str, str]) -> QuotaInfo | None:
 
 def _walk(status: str | None, page_size: int, *times: datetime | str | None) -> _Walk:
     names = ("post_at_after", "post_at_before", "created_at_after", "created_at_before")
-    query = _list_query(
-        status=status,
-        limit=_checked_count("page_size", page_size),
-        offset=None,
-        sort_by=SORT_BY_POST_AT,
-        sort_order=SORT_ORDER_ASC,
-        **dict(zip(names, times)),
-    )
-    return _Walk(query, page_size)
+    limit = _checked_count("page_size", page_size)
+    order = {"sort_by": SORT_BY_POST_AT, "sort_order": SORT_ORDER_ASC}
+    return _Walk(_list_query(status=status, limit=limit, **order, **dict(zip(names, times))), limit)
 
 
 class _Walk:
@@ -1589,20 +1577,21 @@ class _Walk:
 
     def take(self, page: Page) -> list[Hook]:
         """The hooks of ``page`` that no page before it had."""
-        self._page = page
+        self._page, self._longest = page, max(self._longest, len(page))
         self._new = [hook for hook in page if hook.id not in self._seen]
         self._seen.update(hook.id for hook in self._new)
         return self._new
 
     def query(self) -> _Body | None:
         """What to ask next. Raises PosthookError where that would lose hooks or never end."""
-        page = self._page
+        page, asked = self._page, self._asked
         if page is None:
-            return self._asked
+            return asked
         if page.cursor is not None:
             if not self._new:
                 raise PosthookError("list_all: the server's cursor leads to nothing new")
-            return self._ask(cursor=page.cursor)
+            asked["cursor"] = page.cursor
+            return asked
         if self._is_last(page):
             return None
         last = page[-1].post_at
@@ -1616,13 +1605,12 @@ class _Walk:
             after = last.astimezone(_UTC) - timedelta(microseconds=1)
         except OverflowError:  # no time, or the first or last of datetime's
             raise PosthookError("list_all: the last hook of a page has no usable postAt") from None
+        if after > self._start:  # else the caller's bound stays: it may be finer than a microsecond
+            asked["postAtAfter"] = _format_time(after)
         # Those of the microsecond before may come again too: what is finer was cut from post_at.
         again = sum(hook.post_at >= after for hook in page)
-        self._longest = max(self._longest, len(page))
-        self._limit = min(self._page_size + again, _MOST_HOOKS)
-        if after <= self._start:  # the caller's bound stays: it may be finer than a microsecond
-            return self._ask(limit=self._limit)
-        return self._ask(limit=self._limit, postAtAfter=_format_time(after))
+        asked["limit"] = self._limit = min(self._page_size + again, _MOST_HOOKS)
+        return asked
 
     def _is_last(self, page: Page) -> bool:
         """Whether nothing follows. A full page says nothing, unless it can grow no further."""
@@ -1634,10 +1622,6 @@ class _Walk:
         # With nothing new, a page as long as the longest may be as long as this server's pages get.
         ended = not self._new and len(page) < self._longest
         return complete or ended or page.total_items is None
-
-    def _ask(self, **changes: object) -> _Body:
-        self._asked = {**self._asked, **changes}
-        return self._asked
 
 
 # ==================================================================================================
