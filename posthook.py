@@ -162,7 +162,6 @@ class PosthookError(Exception):
         retry_after: seconds that the server asked to wait (``Retry-After``), or None.
     """
 
-    message: str
     status_code: int | None = None
     code: str = ""
     headers: Mapping[str, str] | None = None
@@ -386,15 +385,8 @@ class HookRetryOverride(_Value):
 
     def to_dict(self) -> dict[str, Any]:
         """The API's object, without what was not given."""
-        given = {
-            "minRetries": self.min_retries,
-            "delaySecs": self.delay_secs,
-            "strategy": self.strategy,
-            "backoffFactor": self.backoff_factor,
-            "maxDelaySecs": self.max_delay_secs,
-            "jitter": self.jitter or None,
-        }
-        return {name: value for name, value in given.items() if value is not None}
+        given = {_api_name(f.name): getattr(self, f.name) for f in fields(self)}
+        return {n: value for n, value in given.items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -584,6 +576,10 @@ class Result(_Value):
     def nack(cls, error: object = None) -> Result:
         """The delivery failed: answered 500, with ``error`` (text or an exception) as why."""
         return cls("nack", None, error)
+
+
+def _api_name(name: str) -> str:
+    return name[0] + name.title().replace("_", "")[1:]  # sort_by -> sortBy
 
 
 # What a field of the server's may be, else its default. `type() is` keeps bool out of the numbers.
@@ -853,15 +849,15 @@ class SignaturesService:
         call = _calling(f, in_loop=False)
 
         def handler(event: dict[str, Any], context: object = None) -> dict[str, Any]:
-            method, pairs = _lambda_request(event)
+            origin, method = _lambda_request(event)
+            several = event.get("multiValueHeaders")
+            pairs = _dict(several) or _dict(event.get("headers"))
             reply = _at_once(_respond(self, method, pairs, lambda: _lambda_body(event), call))
             status, headers, body = reply
             answer = {"statusCode": status, "body": body, "isBase64Encoded": False}
             # A load balancer with multi-value headers switched on ignores the other kind.
-            several, context = event.get("multiValueHeaders"), _dict(event.get("requestContext"))
-            if several is not None and "elb" in context:
-                several = {name: [value] for name, value in headers.items()}
-                return {**answer, "multiValueHeaders": several}
+            if several is not None and "elb" in origin:
+                return {**answer, "multiValueHeaders": {n: [v] for n, v in headers.items()}}
             return {**answer, "headers": headers}
 
         return handler
@@ -1176,14 +1172,13 @@ async def _asgi_body(receive: _AsgiReceive) -> bytes:
     return bytes(body)
 
 
-def _lambda_request(event: object) -> tuple[str, dict[str, Any]]:
-    """The method and headers of an event. Payload 2.0 has the method inside of requestContext."""
-    fields = _dict(event)
-    http = _dict(_dict(fields.get("requestContext")).get("http"))
-    method = http.get("method") or fields.get("httpMethod")
+def _lambda_request(event: object) -> tuple[dict[str, Any], str]:
+    """The context and the method of an event; payload 2.0 has the latter inside of the former."""
+    origin = _dict(_dict(event).get("requestContext"))
+    method = _dict(origin.get("http")).get("method") or _dict(event).get("httpMethod")
     if not isinstance(method, str):
         raise TypeError("no HTTP request: is it from API Gateway, a Function URL or a balancer?")
-    return method, _dict(fields.get("multiValueHeaders")) or _dict(fields.get("headers"))
+    return origin, method
 
 
 async def _lambda_body(event: Mapping[str, Any]) -> bytes:
@@ -1365,7 +1360,7 @@ def _list_query(**given: object) -> _Body:
             value = _moment(name, value)
         elif not isinstance(value, str):
             raise TypeError(f"{name} is text, not {type(value).__name__}")
-        query[name[0] + name.title().replace("_", "")[1:]] = value  # sort_by -> sortBy
+        query[_api_name(name)] = value
     return query
 
 
