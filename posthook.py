@@ -183,8 +183,7 @@ class PosthookError(Exception):
         self.headers = None if headers is None else _Headers(headers)
 
     def __repr__(self) -> str:
-        name = type(self).__name__
-        return f"{name}(message={self.message!r}, status_code={self.status_code})"
+        return f"{type(self).__name__}(message={self.message!r}, status_code={self.status_code})"
 
 
 class _StatusError(PosthookError):
@@ -322,12 +321,9 @@ class _Model:
         return self._values() == other._values()
 
     def __repr__(self) -> str:
-        shown = [
-            f"{f.name}={_repr.repr(getattr(self, f.name))}"
-            for f in fields(self)  # type: ignore[arg-type]
-            if f.repr
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        names = [f.name for f in fields(self) if f.repr]  # type: ignore[arg-type]
+        shown = ", ".join(f"{name}={_repr.repr(getattr(self, name))}" for name in names)
+        return f"{type(self).__name__}({shown})"
 
 
 class _Value(_Model):
@@ -400,10 +396,8 @@ class HookSequenceData(_Value):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> HookSequenceData:
         """Read the API's object; what is missing or no text becomes ``""``."""
-        get = data.get
-        return cls(
-            _text(get("sequenceID")), _text(get("stepName")), _text(get("sequenceLastRunAt"))
-        )
+        names = ("sequenceID", "stepName", "sequenceLastRunAt")
+        return cls(*[_text(data.get(name)) for name in names])
 
 
 @dataclass(repr=False, eq=False)
@@ -642,14 +636,12 @@ def _time(value: Any) -> datetime:
     """Read a time that the server sent; one that is absent or unreadable is _NO_TIME."""
     try:
         moment = _from_iso(value)  # a sixth of what _parse_time takes, and right for most
-        if moment.tzinfo is not None:
-            return moment
     except _NO_TIME_ERRORS:
-        pass
-    try:
-        return _parse_time(value)
-    except _NO_TIME_ERRORS:
-        return _NO_TIME
+        try:
+            moment = _parse_time(value)
+        except _NO_TIME_ERRORS:
+            return _NO_TIME
+    return moment if moment.tzinfo is not None else _NO_TIME
 
 
 def _format_time(moment: datetime) -> str:
@@ -659,7 +651,6 @@ def _format_time(moment: datetime) -> str:
 
 # Days, hours, minutes, seconds, each once, large first.
 _DURATION = r"(?a)(?:(\d{1,12})d)?(?:(\d{1,12})h)?(?:(\d{1,12})m)?(?:(\d{1,12})s)?"
-_UNIT_SECONDS = (86_400, 3_600, 60, 1)
 
 
 def _parse_duration(text: str) -> int:
@@ -667,7 +658,7 @@ def _parse_duration(text: str) -> int:
     match = re.fullmatch(_DURATION, text)
     if not text or match is None:
         raise ValueError(f'no duration such as "90s", "5m" or "1d2h30m": {text[:40]!r}')
-    return sum(int(n or 0) * unit for n, unit in zip(match.groups(), _UNIT_SECONDS))
+    return sum(int(n or 0) * unit for n, unit in zip(match.groups(), (86_400, 3_600, 60, 1)))
 
 
 # ==================================================================================================
@@ -684,6 +675,7 @@ if TYPE_CHECKING:
     _RawBody = Union[bytes, bytearray, memoryview, str]
     _RawHeaders = Union[_HasItems, Iterable[Union[tuple[object, object], list[str], list[bytes]]]]
     _Function = Callable[["Delivery"], Union["Result", None, Awaitable[Union["Result", None]]]]
+    _Read = Callable[[], Awaitable[bytes]]  # the request's body; may raise _Refused
     _Run = Callable[["Delivery"], Awaitable[object]]  # a _Function, to its end
     _Reply = tuple[int, dict[str, str], str]  # status, headers, body
     _AsgiMessage = MutableMapping[str, Any]
@@ -1018,11 +1010,7 @@ class _Refused(Exception):
 
 
 async def _respond(
-    service: SignaturesService,
-    method: object,
-    headers: _RawHeaders,
-    read: Callable[[], Awaitable[bytes]],
-    call: _Run,
+    service: SignaturesService, method: object, headers: _RawHeaders, read: _Read, call: _Run
 ) -> _Reply:
     """The core: what came in, verified, handed to the function; what that said, as an answer."""
     try:
@@ -1227,7 +1215,6 @@ class _Answer:
 
 # Arguments: what can only be wrong is refused here, the rest is the server's to judge.
 
-_CONTROL = r"[\x00-\x1f\x7f]"
 _MOST_HOOKS = 1000  # the service's limit for a page, for bulk ids and for a bulk range
 _LONGEST_TIMEOUT = 20 * 86_400.0  # seconds; a socket takes no more than 24 days
 
@@ -1280,7 +1267,7 @@ def _schedule_call(
 
 def _checked_path(path: str) -> str:
     _checked_text("path", path, 'text such as "/webhooks/x"')
-    if not path.startswith("/") or re.search(_CONTROL, path):
+    if not path.startswith("/") or re.search(r"[\x00-\x1f\x7f]", path):
         raise ValueError('path begins with "/" and has no control characters: "/webhooks/x"')
     return path
 
@@ -1444,12 +1431,11 @@ def _read_page(answer: _Answer) -> Page:
         raise _unusable(answer, '"data" is no list')
     meta = _dict(envelope.get("meta"))
     # Where the cursor stands is not documented: the likely places, likeliest first.
-    places = [(place, name) for place in (meta, envelope) for name in ("cursor", "nextCursor")]
-    cursors = filter(None, (_text(place.get(name)) for place, name in places))
+    cursors = [_text(it.get(name)) for it in (meta, envelope) for name in ("cursor", "nextCursor")]
     total = meta.get("totalItems")
     return Page(
         _hooks(answer, items),
-        cursor=next(cursors, None),
+        cursor=next(filter(None, cursors), None),
         total_items=total if type(total) is int else None,
     )
 
