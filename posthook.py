@@ -912,10 +912,11 @@ def _own_headers(headers: _RawHeaders) -> dict[str, list[str]]:
     try:
         pairs: Any = headers if items is None else items()
         for name, value in pairs:
-            lowered = name.lower() if type(name) is str else _header_text(name).lower()
-            if lowered in _OWN_HEADERS:
+            if not isinstance(name, str):
+                name = name.decode("latin-1") if isinstance(name, bytes) else ""
+            if known := _OWN_HEADERS.get(name.lower()):
                 texts = [value] if type(value) is str else _header_texts(value)
-                own.setdefault(_OWN_HEADERS[lowered], []).extend(texts)
+                own.setdefault(known, []).extend(texts)
     except (TypeError, ValueError) as error:  # cannot be iterated over, or does not give pairs
         kind = type(headers).__name__
         raise TypeError(f"pass the request's headers, a mapping or pairs, not {kind}") from error
@@ -925,14 +926,8 @@ def _own_headers(headers: _RawHeaders) -> dict[str, list[str]]:
 def _header_texts(value: object) -> list[str]:
     """The texts in a header's value, which may be a list; what is no text is left out."""
     values = value if isinstance(value, (list, tuple)) else (value,)
-    return [_header_text(text) for text in values if isinstance(text, (str, bytes))]
-
-
-def _header_text(text: object) -> str:
-    """A header's name or value; "" for what is no text."""
-    if isinstance(text, bytes):
-        return text.decode("latin-1")
-    return str.__str__(text) if isinstance(text, str) else ""  # str() would ask an enum's __str__
+    texts = (each.decode("latin-1") if isinstance(each, bytes) else each for each in values)
+    return [text for text in texts if isinstance(text, str)]
 
 
 # An entry stands between white space or commas, and holds a comma itself.
