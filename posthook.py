@@ -1331,7 +1331,7 @@ def _list_query(**given: object) -> _Body:
     """The query of one page; a parameter that is None or "" is left out."""
     query: _Body = {}
     for name, value in given.items():
-        if value is None or value == "":
+        if value is None or (isinstance(value, str) and not value):
             continue
         if name == "limit":
             _checked_count(name, value)

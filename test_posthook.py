@@ -1443,7 +1443,7 @@ EMPTY_HOOK = posthook.Hook("", "", None, NO_TIME, "", 0.0, NO_TIME, NO_TIME)
 
 
 def test_missing_fields_of_a_hook_take_their_defaults():
-    assert posthook.Hook.from_dict({}) == EMPTY_HOOK
+    assert vars(posthook.Hook.from_dict({})) == vars(EMPTY_HOOK)
 
 
 @pytest.mark.parametrize("value", [None, True, [], {}, [1], {"a": 1}, -(10**400), "1e5"], ids=ascii)
