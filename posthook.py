@@ -1435,27 +1435,33 @@ def _checked_timeout(value: object) -> float:
     raise ValueError("timeout is a positive, finite number of seconds")
 
 
-_LABEL = r"(?!-)[\w-]{0,63}(?<!-)"  # _HOST is labels and dots, or an IPv6 address
-_HOST = rf"(?a)(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*|[\da-fA-F.]*:[\da-fA-F.:]+(%25[\w.-]+)?"
+# urllib.parse would take 2 ms to import, and let through what is no URL of http.
+_URL = r"(?i)(https?)://([^/?#]*)([^#]*)"
+_LABEL = r"(?!-)[\w-]{0,63}(?<!-)"
+_AUTHORITY = (
+    rf"(?ai)(?:(?=[^:]{{1,253}}(?::|$))({_LABEL}(?:\.{_LABEL})*)"
+    r"|\[([\da-f.]*:[\da-f.:]+(?:%25[\w.-]+)?)\])(?::(\d{0,5}))?"
+)
 
 
-def _checked_url(url: object, name: str) -> str:
-    """An http(s) URL with a host. A refusal does not show it: a callback URL is a secret."""
-    if not isinstance(url, str):
-        raise TypeError(f"{name} is text, not {type(url).__name__}")
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        host, has_port_0 = parts.hostname or "", parts.port == 0
-    except ValueError:
-        raise ValueError(f"{name} has a bad host or port") from None
-    if parts.scheme not in ("http", "https"):
+def _split_url(url: str, name: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an http(s) URL. A refusal does not show it: it may be a secret."""
+    match = re.match(_URL, url)
+    if match is None:
         raise ValueError(f"{name} begins with https:// or http://")
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise ValueError(f"{name} holds a space, a control or a non-ASCII character: encode it")
-    if "@" in parts.netloc or has_port_0 or not re.fullmatch(_HOST, host):
+    scheme, place = match[1].lower(), re.fullmatch(_AUTHORITY, match[2])
+    port = int((place and place[3]) or (443 if scheme == "https" else 80))
+    if place is None or not 1 <= port <= 65_535:
         raise ValueError(f"{name} has no host, or a bad host or port")
+    return scheme, (place[1] or place[2]).lower(), port
+
+
+def _checked_url(url: object, name: str) -> str:
+    if not isinstance(url, str):
+        raise TypeError(f"{name} is text, not {type(url).__name__}")
+    _split_url(url, name)
     return url
 
 
@@ -1819,7 +1825,6 @@ class _KeepAliveHandler:
 _MOST_HEAD = 65_536  # bytes of a status line, of all headers, or of a line between chunks
 _LINE_END, _HEADERS_END = rb"\r?\n", rb"(?:\A|\r?\n)\r?\n"
 _LOOPBACK = r"localhost\.?|::1|127(\.\d{1,3}){1,3}"
-_URL = r"(?i)(https?)://([^/?#]+)([^#]*)"
 _HEAD_BREAKS = re.compile(r"[\r\0]|\n(?![!-9;-~]+: )")  # what would end a header, or begin another
 
 
@@ -1827,12 +1832,8 @@ class _Target:
     """Where requests go: a host by one way. ``name`` is for messages."""
 
     def __init__(self, scheme: str, authority: str, proxy: _Proxy | None) -> None:
-        from urllib.parse import urlsplit
-
-        parts = urlsplit(_checked_url(f"{scheme}://{authority}", "URL"))
-        self.host = parts.hostname or ""
-        self.is_tls = parts.scheme == "https"
-        self.port = parts.port or (443 if self.is_tls else 80)
+        scheme, self.host, self.port = _split_url(f"{scheme}://{authority}", "URL")
+        self.is_tls = scheme == "https"
         self.proxy = proxy
         host = f"[{self.host}]" if ":" in self.host else self.host
         self.address = f"{host}:{self.port}"
@@ -1867,18 +1868,15 @@ class _Proxy:
     """An HTTP proxy. Its password is in ``headers`` and nowhere else."""
 
     def __init__(self, url: str) -> None:
-        from urllib.parse import unquote, urlsplit
-
-        # Not urlsplit, whose errors may show the password.
         match = re.fullmatch(r"(?:http://)?(?:([^/]*)@)?([^/@]+)(?:/[^/]*)?", url, re.I)
         if match is None:
             raise ValueError("a proxy is an http://[user:password@]host:port")
         credentials, address = match.groups()
-        parts = urlsplit(_checked_url(f"http://{address}", "proxy"))
-        self.host, self.port = parts.hostname or "", parts.port or 80
+        _, self.host, self.port = _split_url(f"http://{address}", "proxy")
         self.headers: dict[str, str] = {}
         if credentials is not None:
             from base64 import b64encode
+            from urllib.parse import unquote
 
             token = b64encode(unquote(credentials).encode()).decode()
             self.headers["Proxy-Authorization"] = f"Basic {token}"
@@ -1888,11 +1886,10 @@ def _environment_proxy(scheme: str, authority: str) -> _Proxy | None:
     """The proxy that the environment has for a host, as urllib reads it."""
     if sys.platform.startswith("linux") and "_proxy" not in "".join(os.environ).lower():
         return None  # spares the import of urllib.request
-    from urllib.parse import urlsplit
     from urllib.request import getproxies, proxy_bypass
 
     url = getproxies().get(scheme)
-    host = urlsplit(f"//{authority}").hostname or ""
+    _, host, _ = _split_url(f"{scheme}://{authority}", "URL")
     if not url or re.fullmatch(_LOOPBACK, host) or proxy_bypass(authority):
         return None
     try:

@@ -3447,7 +3447,7 @@ def test_a_timeout_may_be_any_positive_number(timeout):
         ("ftp://api.posthook.io", "begins with https://"),
         ("file:///etc/passwd", "begins with https://"),
         ("https://", "no host"),
-        ("https:api.posthook.io", "no host"),
+        ("https:api.posthook.io", "begins with https://"),
         ("https:///v1", "no host"),
         ("https://key@api.posthook.io", "no host"),
         ("https://@", "no host"),
