@@ -1313,19 +1313,20 @@ def _checked_id(id: object) -> str:
 
 
 def _hook_call(method: str, id: str) -> _Call:
-    from urllib.parse import quote
-
     if not id or _checked_id(id) in (".", ".."):  # the dots would name another resource
         raise ValueError("hook id is required")
-    return _Call(method, f"/v1/hooks/{quote(id, safe='')}")
+    return _Call(method, f"/v1/hooks/{_quoted(id)}")
 
 
 def _list_call(query: Mapping[str, object]) -> _Call:
-    from urllib.parse import urlencode
+    given = "&".join(f"{name}={_quoted(value)}" for name, value in query.items())
+    return _Call("GET", f"/v1/hooks?{given}" if given else "/v1/hooks")
 
-    # urlencode calls str(), which gives an enum's name, not its value.
-    given = {n: value.encode() if isinstance(value, str) else value for n, value in query.items()}
-    return _Call("GET", f"/v1/hooks?{urlencode(given)}" if given else "/v1/hooks")
+
+def _quoted(value: object) -> str:
+    """Percent-encoded, as by urllib.parse.quote, which would take 2 ms to import."""
+    text = value if isinstance(value, str) else str(value)  # str() would give an enum's name
+    return re.sub(rb"[^\w.~-]", lambda byte: b"%%%02X" % ord(byte[0]), text.encode()).decode()
 
 
 def _list_query(**given: object) -> _Body:
