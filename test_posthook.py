@@ -1443,7 +1443,7 @@ EMPTY_HOOK = posthook.Hook("", "", None, NO_TIME, "", 0.0, NO_TIME, NO_TIME)
 
 
 def test_missing_fields_of_a_hook_take_their_defaults():
-    assert posthook.Hook.from_dict({}) == EMPTY_HOOK
+    assert vars(posthook.Hook.from_dict({})) == vars(EMPTY_HOOK)
 
 
 @pytest.mark.parametrize("value", [None, True, [], {}, [1], {"a": 1}, -(10**400), "1e5"], ids=ascii)
@@ -1737,20 +1737,6 @@ def test_durations_are_read_as_seconds(text, seconds):
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError, match="duration"):
         posthook._parse_duration(text)
-
-
-@pytest.mark.parametrize(
-    ("delay", "text"),
-    [
-        (timedelta(microseconds=1), "1s"),
-        (timedelta(seconds=1), "1s"),
-        (timedelta(seconds=1, microseconds=1), "2s"),
-        (timedelta(days=365), "31536000s"),
-        (timedelta.max, "86400000000000s"),
-    ],
-)
-def test_a_timedelta_is_written_in_whole_seconds_never_too_few(delay, text):
-    assert posthook._format_duration(delay) == text
 
 
 # ==================================================================================================
@@ -2977,8 +2963,9 @@ def test_a_path_that_is_no_text_is_refused(refusing, path):
         ("30m1h", "30m1h"),
         (Text("5m"), "5m"),
         (timedelta(minutes=5), "300s"),
-        (timedelta(milliseconds=1), "1s"),
+        (timedelta(microseconds=1), "1s"),
         (timedelta(seconds=1.000001), "2s"),
+        (timedelta(days=365), "31536000s"),
         (timedelta.max, "86400000000000s"),
     ],
 )
@@ -3551,7 +3538,7 @@ def test_a_2xx_answer_that_is_not_what_was_asked_for_is_an_error(name, body):
     assert error.body == body.decode(errors="replace")
 
 
-@pytest.mark.parametrize("data", [None, {}, [], {"id": None}, {"id": 5}, {"path": "/p"}, ["a"]])
+@pytest.mark.parametrize("data", [None, {}, [], {"id": None}, {"id": 5}, {"id": ""}, ["a"]])
 @pytest.mark.parametrize("name", ["schedule", "get"])
 def test_a_hook_in_an_answer_is_an_object_with_an_id(name, data):
     error = raised(lambda: answered({"data": data}, CALLS[name]))
