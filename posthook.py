@@ -82,6 +82,8 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
     _Body = dict[str, object]  # a request's JSON object, or a query, by the API's names
+else:
+    Any = object  # for programs that evaluate the models' annotations, as FastAPI does
 
 __version__ = "1.0.0"
 

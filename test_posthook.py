@@ -46,6 +46,7 @@ import threading
 import time
 import traceback
 import types
+import typing
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -1337,6 +1338,13 @@ def name_of(model):
 
 def utc(*parts):
     return datetime(*parts, tzinfo=UTC)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 cannot evaluate str | None")
+@pytest.mark.parametrize("model", MODELS, ids=name_of)
+def test_the_annotations_of_a_model_can_be_evaluated(model):
+    hints = typing.get_type_hints(type(model))
+    assert list(hints) == [field.name for field in dataclasses.fields(model)]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=name_of)
