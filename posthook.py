@@ -4357,8 +4357,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     import signal
 
-    if argv is None:  # a shell may have made the process deaf to it
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if argv is None:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         if sys.stdout is None:
             raise OSError("stdout is closed")
@@ -4379,6 +4379,14 @@ def main(argv: list[str] | None = None) -> int:
     for stream in filter(None, (sys.stdout, sys.stderr)):
         _settle(stream)
     return status
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    """The first Ctrl-C ends a call in good order; a second one, which would disturb that, kills."""
+    import signal
+
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt
 
 
 def _run(argv: list[str]) -> int:
