@@ -4407,16 +4407,14 @@ def _run(argv: list[str]) -> int:
 def _complain(message: object, status: int = 1) -> int:
     """Print a message to stderr, in one line, without the environment's keys; the status."""
     text = str(message)
-    keys = [os.environ.get(f"POSTHOOK_{which}_KEY", "") for which in ("API", "SIGNING")]
-    # What is shorter than four characters is no secret, and part of words.
-    for key in sorted(re.findall(r"[^\s,]{4,}", " ".join(keys)), key=len, reverse=True):
-        text = text.replace(key, "...")
-    line = " ".join(text[:1000].split())
+    api, signing = (os.environ.get(f"POSTHOOK_{which}_KEY", "") for which in ("API", "SIGNING"))
+    for key in sorted([api.strip(), *re.split(r"[\s,]+", signing)], key=len, reverse=True):
+        if len(key) >= 4:  # a shorter one is no secret, and part of words
+            text = text.replace(key, "...")
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(text[:1000].split()))
     if sys.stderr is not None:
         with contextlib.suppress(OSError):  # there is nobody to tell
-            print(
-                "posthook:", "".join(c if c.isprintable() else "?" for c in line), file=sys.stderr
-            )
+            print(f"posthook: {line}", file=sys.stderr)
     return status
 
 
@@ -4453,14 +4451,11 @@ def _print_hook(client: Posthook, hook_id: str) -> int:
 
 
 def _do_list(all: bool = False, **options: Any) -> None:
+    if all:  # the largest pages, unless told otherwise: each costs a round trip
+        options["page_size"] = options.pop("limit", 1000)
     with Posthook() as client:
-        hooks: Iterable[Hook]
-        if all:  # the largest pages, unless told otherwise: each costs a round trip
-            size = options.pop("limit", 1000)
-            hooks = client.hooks.list_all(page_size=size, **options)
-        else:
-            hooks = client.hooks.list(**options)
-        for hook in hooks:
+        ask: Callable[..., Iterable[Hook]] = client.hooks.list_all if all else client.hooks.list
+        for hook in ask(**options):
             print(json.dumps(hook.raw))
 
 
