@@ -4614,19 +4614,17 @@ def _do_aloud(stage: Any, name: str, *args: Any, shown: str = "", **options: Any
     stage.news.clear()
 
 
-_MOST_INPUT = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
-
-
 def _json_argument(text: str) -> Any:
     """The value of a JSON argument: the text itself, or what ``@FILE`` or ``-`` (stdin) holds."""
     from argparse import ArgumentTypeError
 
+    most = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
     try:
         if text == "-" and sys.stdin is not None:
-            text = sys.stdin.buffer.read(_MOST_INPUT).decode()
+            text = sys.stdin.buffer.read(most).decode()
         elif text.startswith("@"):
             with open(text[1:], "rb") as file:
-                text = file.read(_MOST_INPUT).decode()
+                text = file.read(most).decode()
         return json.loads(text, parse_constant=_reject)
     except (ValueError, RecursionError) as error:
         raise ArgumentTypeError(f"the JSON cannot be read: {error}") from None
@@ -4675,14 +4673,16 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "--forward": _option("URL", "where hooks are delivered, path appended", dest="forward_to"),
     "--async-hooks": {"action": "store_true", "help": "send ack URLs, and wait after a 202"},
 }
-_ID = "e5405623-2c1c-460e-9737-c884f7f59035"
-_REMIND = """/remind --in 5m --data '{"user": 1}'"""
-_SPAN = "--from 2030-02-01T00:00:00Z --to 2030-02-02T00:00:00Z --limit 500"
+_LOCAL = "--port --forward --async-hooks"
 _PLAN = "path --in|--at|--at-local --timezone --data --retry-override"
+_REMIND = """/remind --in 5m --data '{"user": 1}'"""
+_ID = "e5405623-2c1c-460e-9737-c884f7f59035"
 _SOME = "ids --from --to --limit --endpoint-key --sequence-id"
+_SPAN = "--from 2030-02-01T00:00:00Z --to 2030-02-02T00:00:00Z --limit 500"
+_CALLBACK = ("url --body", '"$URL"')
 _COMMANDS: dict[str, tuple[Callable[..., int | None], str, str, str]] = {
     "demo": (_do_demo, "see everything at work, without account or network", "", ""),
-    "local": (_do_local, "run a Posthook here", "--port --forward --async-hooks", "--port 4100"),
+    "local": (_do_local, "run a Posthook on this machine", _LOCAL, "--port 4100"),
     "schedule": (_do_schedule, "schedule a hook", _PLAN, _REMIND),
     "get": (_do_get, "show hooks", "id", _ID),
     "list": (_do_list, "show a page of hooks, or all", "--status --limit --all", "--all"),
@@ -4690,8 +4690,8 @@ _COMMANDS: dict[str, tuple[Callable[..., int | None], str, str, str]] = {
     "retry": (functools.partial(_do_bulk, "retry"), "deliver failed hooks again", _SOME, _SPAN),
     "replay": (functools.partial(_do_bulk, "replay"), "deliver completed hooks anew", _SOME, _SPAN),
     "cancel": (functools.partial(_do_bulk, "cancel"), "cancel waiting hooks", _SOME, _SPAN),
-    "ack": (functools.partial(_do_callback, ack), "say that it is done", "url --body", '"$URL"'),
-    "nack": (functools.partial(_do_callback, nack), "say that it failed", "url --body", '"$URL"'),
+    "ack": (functools.partial(_do_callback, ack), "report that an async hook is done", *_CALLBACK),
+    "nack": (functools.partial(_do_callback, nack), "report that it has failed", *_CALLBACK),
     "deliver": (_do_deliver, "send one signed delivery", "url --data", "http://127.0.0.1:8000/a"),
 }
 
