@@ -4323,8 +4323,7 @@ def _connection_class(answer: Callable[[str, str, str, bytes], _LocalAnswer]) ->
 
 if TYPE_CHECKING:
     import argparse
-    from email.message import Message
-    from typing import NoReturn
+    from typing import NoReturn, TextIO
 
 __all__ += ["main"]
 
@@ -4350,6 +4349,8 @@ def main(argv: list[str] | None = None) -> int:
             raise OSError("stdout is closed")
         status = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
+    except SystemExit:  # --help or --version: it is printed
+        status = 0
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:
@@ -4358,10 +4359,10 @@ def main(argv: list[str] | None = None) -> int:
         status = _complain(error)
     except (ValueError, TypeError) as error:  # an argument that cannot work
         status = _complain(error, 2)
-    for stream in (sys.stdout, sys.stderr):
-        _settle(stream)
-    if argv is None:  # what is left is the interpreter's exit
+    if argv is None:  # what is left is the end of the process
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        _settle(stream)
     return status
 
 
@@ -4377,28 +4378,46 @@ def _run(argv: list[str]) -> int:
     # Under an ASCII locale, what is not ASCII stands in argv as escaped bytes.
     argv = [text.encode("utf-8", "surrogateescape").decode() for text in argv]
     parser = _parser()
-    if not argv:
-        _tell(parser.format_help())
+    options = vars(parser.parse_args(argv))
+    command = options.pop("command")
+    if command is None:
+        parser.print_help(sys.stderr)
         return 2
-    try:
-        options = vars(parser.parse_args(argv))
-    except SystemExit:  # --help or --version: it is printed
-        return 0
     # Before a call, not in it: a Ctrl-C that meets an import can be swallowed by it.
     import http.client  # noqa: F401
 
-    return _COMMANDS[options.pop("command")][0](**options) or 0
+    return _COMMANDS[command][0](**options) or 0
 
 
-# The commands. Each takes its arguments by the names of the API's parameters, and returns its exit
-# status, or None for 0. What it prints is ASCII, whatever the terminal knows: json.dumps escapes.
+def _complain(message: object, status: int = 1) -> int:
+    """Print a message to stderr, in one line, without the environment's keys; the status."""
+    text = str(message)
+    api, signing = (os.environ.get(f"POSTHOOK_{which}_KEY", "") for which in ("API", "SIGNING"))
+    for key in sorted([api.strip(), *re.split(r"[\s,]+", signing)], key=len, reverse=True):
+        if len(key) >= 4:  # a shorter one is no secret, and part of words
+            text = text.replace(key, "...")
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(text[:1000].split()))
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):  # there is nobody to tell
+            print(f"posthook: {line}", file=sys.stderr)
+    return status
 
 
-def _do_schedule(retry_override: object, **options: Any) -> None:
-    if retry_override is not None:
-        if not isinstance(retry_override, dict):
-            raise ValueError('--retry-override is a JSON object: {"minRetries": 3, ...}')
-        options["retry_override"] = HookRetryOverride.from_dict(retry_override)
+def _settle(stream: TextIO) -> None:
+    """Leave nothing unwritten in a stream that cannot be written: it would fail again at exit."""
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            stream.close()
+
+
+# The commands. Each takes its arguments, those that were given, by the names of the API's
+# parameters, and returns its exit status, or None for 0. What it prints is ASCII, whatever the
+# terminal knows: json.dumps escapes.
+
+
+def _do_schedule(**options: Any) -> None:
     with Posthook() as client:
         print(json.dumps(client.hooks.schedule(**options).raw))
 
@@ -4416,15 +4435,12 @@ def _print_hook(client: Posthook, hook_id: str) -> int:
     return 0
 
 
-def _do_list(status: str | None, limit: int | None, all: bool) -> None:
+def _do_list(all: bool = False, **options: Any) -> None:
+    if all:  # the largest pages, unless told otherwise: each costs a round trip
+        options["page_size"] = options.pop("limit", 1000)
     with Posthook() as client:
-        hooks: Iterable[Hook]
-        if all:  # the largest pages, unless told otherwise: each costs a round trip
-            size = 1000 if limit is None else limit
-            hooks = client.hooks.list_all(status=status, page_size=size)
-        else:
-            hooks = client.hooks.list(status=status, limit=limit)
-        for hook in hooks:
+        ask: Callable[..., Iterable[Hook]] = client.hooks.list_all if all else client.hooks.list
+        for hook in ask(**options):
             print(json.dumps(hook.raw))
 
 
@@ -4435,8 +4451,7 @@ def _do_delete(id: list[str]) -> None:
             print(json.dumps({"id": hook_id, "deleted": True}))
 
 
-def _do_bulk(action: str, ids: list[str], **options: Any) -> None:
-    span = {name: value for name, value in options.items() if value is not None}
+def _do_bulk(action: str, ids: Iterable[str] = (), **span: Any) -> None:
     if bool(ids) == bool(span) or (span and not {"start_time", "end_time", "limit"} <= span.keys()):
         raise ValueError("pass either ids, or all of --from, --to and --limit")
     with Posthook() as client:
@@ -4445,27 +4460,24 @@ def _do_bulk(action: str, ids: list[str], **options: Any) -> None:
     print(json.dumps({"affected": result.affected}))
 
 
-def _do_callback(send: Callable[[str, object], CallbackResult], url: str, body: object) -> int:
+def _do_callback(send: Callable[..., CallbackResult], url: str, body: object = None) -> int:
     result = send(url, body)
     print(json.dumps({"status": result.status, "applied": result.applied}))
     return 0 if result.applied else 1
 
 
-def _do_deliver(url: str, data: object) -> int:
+def _do_deliver(url: str, **options: Any) -> int:
     from urllib.request import Request
     from uuid import uuid4
 
-    signatures, hook_id = create_signatures(), str(uuid4())
-    headers = {"Content-Type": "application/json", "User-Agent": "Posthook/1.0"}
-    request = Request(url, headers=headers, method="POST")
-    payload = {"id": hook_id, "path": request.selector or "/", "data": data}
-    now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}"
+    hook_id, now = str(uuid4()), f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}"
+    payload = {"id": hook_id, "path": Request(url).selector or "/", "data": {}, **options}
     payload.update(dict.fromkeys(("postAt", "postedAt", "createdAt", "updatedAt"), now))
-    request.data = body = json.dumps(payload, allow_nan=False).encode()
-    for name, value in signatures.sign(body, hook_id=hook_id).items():
-        request.add_header(name, value)
+    body = json.dumps(payload, allow_nan=False).encode()
+    headers = {"Content-Type": "application/json", "User-Agent": "Posthook/1.0"}
+    headers.update(create_signatures().sign(body, hook_id=hook_id))
     with contextlib.closing(build_opener()) as opener:
-        answer = opener.open(request, timeout=10)  # seconds; the service's limit for an attempt
+        answer = opener.open(Request(url, body, headers), timeout=10)  # seconds, as the service
     text = answer.read().decode("utf-8", "replace")
     print(json.dumps({"id": hook_id, "status": answer.status, "body": text}))
     return 0 if 200 <= answer.status <= 299 else 1
@@ -4485,55 +4497,143 @@ def _do_local(**options: Any) -> int:
 
     server = LocalPosthook(**options)
     server.observer = events.put
-    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    with contextlib.ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.signal(number, stop))
+        stack.enter_context(server)
+        print(f"export POSTHOOK_BASE_URL={server.url}")
+        print(f"export POSTHOOK_API_KEY={server.api_key}")
+        print(f"export POSTHOOK_SIGNING_KEY={server.signing_key}", flush=True)
+        while True:
+            # Not for ever: a signal that comes just before the wait does not end it, nor does any
+            # on Windows.
+            with contextlib.suppress(Empty):
+                event = events.get(timeout=0.5)
+                if isinstance(event, int):
+                    return event
+                print(f"# {event}", flush=True)  # a shell may read all of this
+
+
+# The demo. The calls that it prints are those that it makes.
+
+
+def _do_demo() -> None:
+    from http.server import BaseHTTPRequestHandler
+    from socketserver import TCPServer
+    from types import SimpleNamespace
+
+    # Whatever a call is made on; `news` is what other threads have to tell.
+    stage = SimpleNamespace(posthook=sys.modules[__name__], news=[])
+    stage.signatures = create_signatures("ph_sk_demo")
+    answers = [202, 500, 200, 200]
+
+    class App(BaseHTTPRequestHandler):
+        """What a user writes: verify, then work, or have it done and say so later."""
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            delivery = stage.signatures.parse_delivery(body, self.headers)
+            stage.received, status = (delivery, self.headers), answers.pop(0)
+            what = f"{delivery.posted_at:%Y-%m-%d %H:%M:%S} UTC: {delivery.path} {delivery.data}"
+            stage.news.append(f"{what} is verified, the app says {status}")
+            self.send_response_only(status)  # which logs nothing
+            self.end_headers()
+
+    with contextlib.ExitStack() as stack:
+        app = stack.enter_context(TCPServer(("127.0.0.1", 0), App))
+        threading.Thread(target=app.serve_forever, args=(0.01,), daemon=True).start()
+        stack.callback(app.shutdown)
+        url = f"http://127.0.0.1:{app.server_address[1]}"
+        stage.server = LocalPosthook(url, signing_key="ph_sk_demo", async_hooks=True)
+        stage.server.observer = stage.news.append
+        server = stack.enter_context(stage.server)
+        stage.client = stack.enter_context(Posthook(server.api_key, base_url=server.url))
+        print(f"A Posthook runs at {server.url}, and delivers to an app at {url}.")
+        print("Nothing leaves this machine, and its clock can be moved.")
+        _tell_story(stage, functools.partial(_do_aloud, stage))
+
+
+def _tell_story(stage: Any, do: Callable[..., None]) -> None:
+    days = [datetime.now(timezone.utc) + timedelta(days=n) for n in (1, 2)]
+    tomorrow, later = (f"{day:%Y-%m-%d}" for day in days)
+
+    print("\nSchedule webhooks: in a while, at a time, at a local time.\n")
+    do("client.hooks.schedule", "/import", post_in="1h", data={"rows": 3})
+    do("client.hooks.schedule", "/report", post_at=f"{tomorrow}T09:00:00Z", data={"user": "ada"})
+    do("client.hooks.schedule", "/lunch", post_at_local=f"{later}T12:30:00", timezone="Asia/Tokyo")
+
+    print("\nAn hour later the first is due. It comes signed; the app says 202: not done yet.\n")
+    do("server.advance", "1h")
+    delivery, headers = stage.received
+    print(f"    Posthook-Signature: {headers['Posthook-Signature']}")
+
+    print("\nWhat somebody has changed on the way does not get in.\n")
+    forged, shown = delivery.body.replace(b"3", b"4"), "delivery.body.replace(b'3', b'4'), headers"
+    do("signatures.parse_delivery", forged, headers, shown=shown)
+
+    print("\nWhen the work is done, the app says so.\n")
+    do("posthook.ack", delivery.ack_url, shown="delivery.ack_url")
+    do("client.hooks.get", delivery.hook_id)
+
+    print("\nThe next days. The app fails once, and gets the report again ten seconds later.\n")
+    do("server.advance", "3d")
+    do("client.hooks.list", status="completed")
+
+    print("\nNext: `python3 posthook.py local --forward http://127.0.0.1:8000` does this for your")
+    print("own app, and `python3 posthook.py --help` lists the other commands.")
+
+
+def _do_aloud(stage: Any, name: str, *args: Any, shown: str = "", **options: Any) -> None:
+    """Make a call, print it as a line of Python, and below it what happens and what it gives."""
+    given = [*map(repr, args), *(f"{key}={value!r}" for key, value in options.items())]
+    print(f">>> {name}({shown or ', '.join(given)})")
     try:
-        with server:
-            print(f"export POSTHOOK_BASE_URL={server.url}")
-            print(f"export POSTHOOK_API_KEY={server.api_key}")
-            print(f"export POSTHOOK_SIGNING_KEY={server.signing_key}", flush=True)
-            while True:
-                # Not for ever: a signal that comes just before the wait does not end it, nor does
-                # any on Windows.
-                with contextlib.suppress(Empty):
-                    event = events.get(timeout=0.5)
-                    if isinstance(event, int):
-                        return event
-                    print(f"# {event}", flush=True)  # a shell may read all of this
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        result = functools.reduce(getattr, name.split("."), stage)(*args, **options)
+    except PosthookError as error:  # such as a local time, on a machine without time zones
+        result = f"{type(error).__name__}: {error}"
+    for line in [*stage.news, *(result if isinstance(result, Page) else [result])]:
+        if isinstance(line, Hook):
+            line = f"hook {line.id}: {line.status}, due {line.post_at:%Y-%m-%d %H:%M:%S} UTC"
+        if line is not None:
+            print(f"    {line}")
+    stage.news.clear()
 
 
-# The arguments that need more than text from the command line.
-
-
-_MOST_INPUT = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
-
-
-def _json_argument(text: str) -> object:
+def _json_argument(text: str) -> Any:
     """The value of a JSON argument: the text itself, or what ``@FILE`` or ``-`` (stdin) holds."""
     from argparse import ArgumentTypeError
 
+    most = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
     try:
         if text == "-" and sys.stdin is not None:
-            text = sys.stdin.buffer.read(_MOST_INPUT).decode()
+            text = sys.stdin.buffer.read(most).decode()
         elif text.startswith("@"):
             with open(text[1:], "rb") as file:
-                text = file.read(_MOST_INPUT).decode()
+                text = file.read(most).decode()
         return json.loads(text, parse_constant=_reject)
     except (ValueError, RecursionError) as error:
         raise ArgumentTypeError(f"the JSON cannot be read: {error}") from None
+
+
+def _override_argument(text: str) -> HookRetryOverride:
+    from argparse import ArgumentTypeError
+
+    value = _json_argument(text)
+    known = HookRetryOverride(3, 10, STRATEGY_FIXED, 2.0, 60, jitter=True).to_dict()
+    if not isinstance(value, dict) or not value.keys() <= known.keys():
+        raise ArgumentTypeError(f"pass a JSON object of {', '.join(known)}")
+    return HookRetryOverride.from_dict(value)
 
 
 # The tables: what argparse is told about each argument; and what runs a command, its summary, its
 # arguments (of "a|b" exactly one is given), and an example of them.
 
 
-def _option(metavar: str, help: str, **more: Any) -> dict[str, Any]:
-    return {"metavar": metavar, "help": help, **more}
+def _option(metavar: str, help: str, type: Callable[[str], Any] = str, **more: str) -> Any:
+    return {"metavar": metavar, "help": help, "type": type, **more}
 
 
-_ARGUMENTS = {
+_ARGUMENTS: dict[str, dict[str, Any]] = {
     "path": _option("PATH", "where it is delivered, under the project's domain"),
     "id": _option("ID", "ids of hooks", nargs="+"),
     "ids": _option("ID", "ids of hooks, at most 1000", nargs="*"),
@@ -4542,46 +4642,39 @@ _ARGUMENTS = {
     "--at": _option("TIME", "such as 2030-03-01T09:00:00Z", dest="post_at"),
     "--at-local": _option("TIME", "such as 2030-03-01T09:00:00", dest="post_at_local"),
     "--timezone": _option("ZONE", "of --at-local, such as America/New_York"),
-    "--data": _option(
-        "JSON", "the payload; @FILE reads a file, - reads stdin", type=_json_argument, default="{}"
-    ),
+    "--data": _option("JSON", "the payload; @FILE reads a file, - reads stdin", _json_argument),
     "--retry-override": _option(
-        "JSON", '{"minRetries": 3, "delaySecs": 10, "strategy": "fixed"}', type=_json_argument
+        "JSON", '{"minRetries": 3, "delaySecs": 10, "strategy": "fixed"}', _override_argument
     ),
-    "--body": _option("JSON", "what Posthook is told with it", type=_json_argument),
+    "--body": _option("JSON", "what Posthook is told with it", _json_argument),
     "--status": _option("STATUS", "only those pending, in retry, completed or failed"),
-    "--limit": _option("N", "hooks at most, 1 to 1000", type=int),
+    "--limit": _option("N", "hooks at most, 1 to 1000", int),
     "--all": {"action": "store_true", "help": "every hook; --limit is the size of a page"},
     "--from": _option("TIME", "hooks due from then on", dest="start_time"),
     "--to": _option("TIME", "and before this", dest="end_time"),
     "--endpoint-key": _option("PATH", "only those of this path"),
     "--sequence-id": _option("ID", "only those of this sequence"),
-    "--port": _option("N", "of 127.0.0.1; a free one if not given", type=int, default=0),
+    "--port": _option("N", "of 127.0.0.1; a free one if not given", int),
     "--forward": _option("URL", "where hooks are delivered, path appended", dest="forward_to"),
     "--async-hooks": {"action": "store_true", "help": "send ack URLs, and wait after a 202"},
 }
-_ID = "e5405623-2c1c-460e-9737-c884f7f59035"
-_CHOSEN = (
-    "ids --from --to --limit --endpoint-key --sequence-id",
-    "--from 2030-02-01T00:00:00Z --to 2030-02-02T00:00:00Z --limit 500",
-)
-_CALLBACK = ("url --body", '"$URL"')
 _LOCAL = "--port --forward --async-hooks"
+_PLAN = "path --in|--at|--at-local --timezone --data --retry-override"
+_REMIND = """/remind --in 5m --data '{"user": 1}'"""
+_ID = "e5405623-2c1c-460e-9737-c884f7f59035"
+_SOME = "ids --from --to --limit --endpoint-key --sequence-id"
+_SPAN = "--from 2030-02-01T00:00:00Z --to 2030-02-02T00:00:00Z --limit 500"
+_CALLBACK = ("url --body", '"$URL"')
 _COMMANDS: dict[str, tuple[Callable[..., int | None], str, str, str]] = {
-    "demo": (lambda: _do_demo(), "see everything at work, without account or network", "", ""),
+    "demo": (_do_demo, "see everything at work, without account or network", "", ""),
     "local": (_do_local, "run a Posthook on this machine", _LOCAL, "--port 4100"),
-    "schedule": (
-        _do_schedule,
-        "schedule a hook",
-        "path --in|--at|--at-local --timezone --data --retry-override",
-        """/remind --in 5m --data '{"user": 1}'""",
-    ),
+    "schedule": (_do_schedule, "schedule a hook", _PLAN, _REMIND),
     "get": (_do_get, "show hooks", "id", _ID),
     "list": (_do_list, "show a page of hooks, or all", "--status --limit --all", "--all"),
     "delete": (_do_delete, "cancel a waiting hook, forget a finished one", "id", _ID),
-    "retry": (functools.partial(_do_bulk, "retry"), "deliver failed hooks again", *_CHOSEN),
-    "replay": (functools.partial(_do_bulk, "replay"), "deliver completed hooks anew", *_CHOSEN),
-    "cancel": (functools.partial(_do_bulk, "cancel"), "cancel waiting hooks", *_CHOSEN),
+    "retry": (functools.partial(_do_bulk, "retry"), "deliver failed hooks again", _SOME, _SPAN),
+    "replay": (functools.partial(_do_bulk, "replay"), "deliver completed hooks anew", _SOME, _SPAN),
+    "cancel": (functools.partial(_do_bulk, "cancel"), "cancel waiting hooks", _SOME, _SPAN),
     "ack": (functools.partial(_do_callback, ack), "report that an async hook is done", *_CALLBACK),
     "nack": (functools.partial(_do_callback, nack), "report that it has failed", *_CALLBACK),
     "deliver": (_do_deliver, "send one signed delivery", "url --data", "http://127.0.0.1:8000/a"),
@@ -4596,19 +4689,18 @@ def _parser() -> argparse.ArgumentParser:
             _reject(message)
 
         def _print_message(self, message: str, file: Any = None) -> None:
-            print(message, end="", file=file)  # argparse's own passes over a full disk
+            print(message, end="", file=file, flush=True)  # argparse's own hides a full disk
 
     program = "python posthook.py"
     shape: dict[str, Any] = {
         "formatter_class": lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
         "allow_abbrev": False,
+        "argument_default": argparse.SUPPRESS,  # what is not given is not passed on
     }
     keys = "Keys and URL come from POSTHOOK_API_KEY, POSTHOOK_SIGNING_KEY and POSTHOOK_BASE_URL."
     parser = Parser(program, epilog=keys, **shape)
     parser.add_argument("--version", action="version", version=__version__)
-    table = parser.add_subparsers(
-        title="commands", dest="command", metavar="COMMAND", required=True
-    )
+    table = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for name, (_, summary, arguments, example) in _COMMANDS.items():
         shape["epilog"] = f"example: {program} {name} {example}".rstrip()
         command = table.add_parser(name, help=summary, description=summary, **shape)
@@ -4626,139 +4718,6 @@ def _reject(message: str) -> NoReturn:
     refusal, unknown, arguments = message.partition("unrecognized arguments: ")
     options = re.findall(r"(?<!\S)--?[a-z-]+", arguments)
     raise ValueError(re.sub(r":? '.*", "", refusal) + unknown + " ".join(options))
-
-
-def _complain(message: object, status: int = 1) -> int:
-    """Print a message to stderr, in one line, without the environment's keys; the status."""
-    text = str(message)
-    keys = os.environ.get("POSTHOOK_SIGNING_KEY", "").replace(",", " ").split()
-    keys.append(os.environ.get("POSTHOOK_API_KEY", "").strip())
-    for key in sorted(keys, key=len, reverse=True):
-        if len(key) >= 4:  # a shorter one is no secret, and part of words
-            text = text.replace(key, "...")
-    line = " ".join(text[:1000].split())
-    _tell("posthook: " + "".join(c if c.isprintable() else "?" for c in line))
-    return status
-
-
-def _tell(text: str) -> None:
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):  # there is nobody to tell
-            print(text, file=sys.stderr)
-
-
-def _settle(stream: Any) -> None:
-    """Leave nothing unwritten in a stream that cannot be written: it would fail again at exit."""
-    try:
-        if stream is not None:
-            stream.flush()
-    except (OSError, ValueError):  # ValueError: it is closed
-        with contextlib.suppress(OSError):  # it has no file descriptor
-            descriptor, null = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, descriptor)
-            os.close(null)
-
-
-# The demo. The calls that it prints are those that it makes.
-
-
-def _do_demo() -> None:
-    from http.server import BaseHTTPRequestHandler
-    from socketserver import TCPServer
-
-    signatures = create_signatures("ph_sk_demo")
-    answers = {"/import": [202], "/report": [500, 200], "/lunch": [200]}
-    news: list[str] = []  # what other threads have to tell
-    seen: list[tuple[Delivery, Message]] = []
-
-    class App(BaseHTTPRequestHandler):
-        """What a user writes: verify, then work, or have it done and say so later."""
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            delivery = signatures.parse_delivery(body, self.headers)
-            status = answers[delivery.path].pop(0)
-            what = f"{delivery.posted_at:%Y-%m-%d %H:%M:%S} UTC: {delivery.path} {delivery.data}"
-            news.append(f"{what} is verified, the app says {status}")
-            seen.append((delivery, self.headers))
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing on stderr."""
-
-    with contextlib.ExitStack() as stack:
-        app = stack.enter_context(TCPServer(("127.0.0.1", 0), App))
-        thread = threading.Thread(target=app.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        stack.callback(thread.join)
-        stack.callback(app.shutdown)
-        url = f"http://127.0.0.1:{app.server_address[1]}"
-        local = LocalPosthook(url, signing_key="ph_sk_demo", async_hooks=True)
-        local.observer = news.append
-        server = stack.enter_context(local)
-        client = stack.enter_context(Posthook(server.api_key, base_url=server.url))
-        print(f"A Posthook runs at {server.url}, and delivers to an app at {url}.")
-        print("Nothing leaves this machine, and its clock can be moved.")
-        objects = {"client": client, "server": server, "signatures": signatures}
-        objects["posthook"] = sys.modules[__name__]
-        _tell_story(functools.partial(_do_aloud, objects, news), seen)
-
-
-def _tell_story(do: Callable[..., None], seen: list[tuple[Delivery, Message]]) -> None:
-    days = [datetime.now(timezone.utc) + timedelta(days=n) for n in (1, 2)]
-    tomorrow, later = (f"{day:%Y-%m-%d}" for day in days)
-
-    print("\nSchedule webhooks: in a while, at a time, at a local time.\n")
-    do("client.hooks.schedule", "/import", post_in="1h", data={"rows": 3})
-    do("client.hooks.schedule", "/report", post_at=f"{tomorrow}T09:00:00Z", data={"user": "ada"})
-    do("client.hooks.schedule", "/lunch", post_at_local=f"{later}T12:30:00", timezone="Asia/Tokyo")
-
-    print("\nAn hour later the first is due. It comes signed; the app says 202: not done yet.\n")
-    do("server.advance", "1h")
-    delivery, headers = seen[0]
-    print(f"    Posthook-Signature: {headers['Posthook-Signature']}")
-
-    print("\nWhen the work is done, the app says so.\n")
-    do("posthook.ack", delivery.ack_url, shown="delivery.ack_url")
-    do("client.hooks.get", delivery.hook_id)
-
-    print("\nThe next days. The app fails once, and gets the report again ten seconds later.\n")
-    do("server.advance", "3d")
-    do("client.hooks.list", status="completed")
-
-    print("\nWhat somebody has changed on the way does not get in.\n")
-    forged = delivery.body.replace(b"3", b"4")
-    shown = "delivery.body.replace(b'3', b'4'), headers"
-    do("signatures.parse_delivery", forged, headers, shown=shown)
-    print(
-        "\nNext: `python3 posthook.py local --forward http://127.0.0.1:8000` does this for your own"
-    )
-    print("app, and `python3 posthook.py --help` lists the other commands.")
-
-
-def _do_aloud(
-    objects: dict[str, Any],
-    news: list[str],
-    name: str,
-    *args: object,
-    shown: str | None = None,
-    **options: object,
-) -> None:
-    """Make a call, print it as a line of Python, and below it what happens and what it gives."""
-    given = [*map(repr, args), *(f"{key}={value!r}" for key, value in options.items())]
-    print(f">>> {name}({shown or ', '.join(given)})")
-    owner, *attributes = name.split(".")
-    try:
-        result = functools.reduce(getattr, attributes, objects[owner])(*args, **options)
-    except PosthookError as error:  # such as a local time, on a machine without time zones
-        result = f"{type(error).__name__}: {error}"
-    for line in [*news, *(result if isinstance(result, Page) else [result])]:
-        if isinstance(line, Hook):
-            line = f"hook {line.id}: {line.status}, due {line.post_at:%Y-%m-%d %H:%M:%S} UTC"
-        if line is not None:
-            print(f"    {line}")
-    news.clear()
 
 
 if __name__ == "__main__":
