@@ -4384,7 +4384,9 @@ def _run(argv: list[str]) -> int:
         parser.print_help(sys.stderr)
         return 2
     # Before a call, not in it: a Ctrl-C that meets an import can be swallowed by it.
-    import http.client  # noqa: F401
+    with contextlib.suppress(ImportError):  # there may be no ssl
+        import socket  # noqa: F401
+        import ssl  # noqa: F401
 
     return _COMMANDS[command][0](**options) or 0
 
