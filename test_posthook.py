@@ -9319,6 +9319,7 @@ def test_the_transcript_of_the_readme_is_the_demos(capsys):
 def test_the_command_lines_of_the_readme_are_understood(local, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digest.json").write_text("{}")
+    monkeypatch.setenv("POSTHOOK_SIGNING_KEY", local.signing_key)
     monkeypatch.setenv("ACK_URL", f"{local.url}/v1/callbacks/gone/1/ack/token")
     monkeypatch.setenv("NACK_URL", f"{local.url}/v1/callbacks/gone/1/nack/token")
     for line in re.findall(r"^python3 posthook\.py (?!demo|local)(.+)", README, re.MULTILINE):
