@@ -1047,6 +1047,8 @@ def _result_reply(result: object, delivery: Delivery) -> _Reply:
         _log().info("nack for hook %.100r: %r", delivery.hook_id, why)
         return _reply(500, {"error": why})
     headers = {}
+    if result.kind == "accept" and delivery.ack_url is None:
+        _log().warning("hook %.100r counts as done: async hooks are off", delivery.hook_id)
     if result.timeout is not None:  # rounded up: no less than what was asked for
         headers["Posthook-Async-Timeout"] = str(int(-(-result.timeout // 1)))
     return _reply({"ack": 200, "accept": 202}[result.kind], {"ok": True}, headers)
@@ -1259,7 +1261,8 @@ def _schedule_call(
     if isinstance(override, HookRetryOverride):
         body["retryOverride"] = override.to_dict()
     elif override is not None:
-        raise TypeError("retry_override is a HookRetryOverride")
+        kind = type(override).__name__
+        raise TypeError(f"retry_override is a HookRetryOverride(min_retries=...), not {kind}")
     return _Call("POST", "/v1/hooks", _json_body(body, "data"), repeatable=False)
 
 
@@ -1311,7 +1314,9 @@ def _local_time(value: object, zone: object) -> tuple[str, str]:
 
 
 def _checked_id(id: object) -> str:
-    return _checked_text("a hook id", id, "text: pass str(id)")
+    return _checked_text(
+        "a hook id", id, f"text: pass {'hook.id' if isinstance(id, Hook) else 'str(id)'}"
+    )
 
 
 def _hook_call(method: str, id: str) -> _Call:
@@ -1399,13 +1404,13 @@ def _split_url(url: str, name: str) -> tuple[str, str, int]:
     """Scheme, host and port of an http(s) URL. A refusal does not show it: it may be a secret."""
     match = re.match(_URL, url)
     if match is None:
-        raise ValueError(f"{name} begins with https:// or http://")
+        raise ValueError(f"{name} must begin with https:// or http://")
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise ValueError(f"{name} holds a space, a control or a non-ASCII character: encode it")
     scheme, place = match[1].lower(), re.fullmatch(_AUTHORITY, match[2])
     port = int((place and place[3]) or (443 if scheme == "https" else 80))
     if place is None or not 1 <= port <= 65_535:
-        raise ValueError(f"{name} has no host, or a bad host or port")
+        raise ValueError(f"{name} has no host, a bad host or port, or a user before the host")
     return scheme, (place[1] or place[2]).lower(), port
 
 
@@ -2317,7 +2322,7 @@ def _watch(sock: socket.socket, to_write: bool = False) -> Callable[[float], obj
 def _size(text: str, form: str, base: int) -> int:
     match = re.fullmatch(form, text)
     if match is None:
-        raise ValueError("a length is no number")
+        raise ValueError("the length of its body, or of a chunk, is not one number")
     size = int(match[match.lastindex or 0], base)
     if size > _MOST_BYTES:
         raise _too_large()
@@ -2851,10 +2856,11 @@ def _api_key(api_key: str | None) -> str:
 
 
 def _base_url(base_url: str | None) -> str:
-    url = base_url or os.environ.get("POSTHOOK_BASE_URL", "").strip() or "https://api.posthook.io"
-    url = _checked_url(url, "base_url").rstrip("/")
+    name, url = ("base_url" if base_url else "POSTHOOK_BASE_URL"), base_url
+    url = url or os.environ.get("POSTHOOK_BASE_URL", "").strip() or "https://api.posthook.io"
+    url = _checked_url(url, name).rstrip("/")
     if "?" in url or "#" in url:
-        raise ValueError("base_url has a query or a fragment: leave it out")
+        raise ValueError(f"{name} has a query or a fragment: leave it out")
     return url[: -len("/v1")] if url.endswith("/v1") else url
 
 

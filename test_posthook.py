@@ -3438,13 +3438,13 @@ def test_a_timeout_may_be_any_positive_number(timeout):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("api.posthook.io", "begins with https://"),
-        ("ftp://api.posthook.io", "begins with https://"),
-        ("file:///etc/passwd", "begins with https://"),
+        ("api.posthook.io", "must begin with https://"),
+        ("ftp://api.posthook.io", "must begin with https://"),
+        ("file:///etc/passwd", "must begin with https://"),
         ("https://", "no host"),
-        ("https:api.posthook.io", "begins with https://"),
+        ("https:api.posthook.io", "must begin with https://"),
         ("https:///v1", "no host"),
-        ("https://key@api.posthook.io", "no host"),
+        ("https://key@api.posthook.io", "or a user before the host"),
         ("https://@", "no host"),
         ("https://a%20b", "no host"),
         ("https://-a.io", "no host"),
