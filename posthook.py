@@ -3583,8 +3583,10 @@ class LocalPosthook:
         if self._state != "new":
             raise PosthookError("LocalPosthook is used once: make a new one")
         try:
+            if not 0 <= self._port <= 65_535:  # create_server() would leave a socket open
+                raise ValueError("a port is 0 to 65535")
             listener = socket.create_server(("127.0.0.1", self._port), backlog=1024)
-        except (OSError, OverflowError) as error:
+        except (OSError, ValueError) as error:
             problem = f"cannot listen on 127.0.0.1:{self._port}: {error}"
             raise PosthookConnectionError(problem, maybe_sent=False) from error
         self._port = listener.getsockname()[1]
@@ -3688,8 +3690,8 @@ class LocalPosthook:
         if not hook["path"].startswith("/"):  # it would become a part of the host's name
             raise ValueError("the path does not begin with /")
         whole = {**hook, "postedAt": _format_time(hook.attempt.posted_at)}
-        names = ("id", "path", "postAt", "postedAt", "data", "createdAt", "updatedAt")
-        body = _encode({name: whole[name] for name in names})
+        shown = ("id", "path", "postAt", "postedAt", "data", "createdAt", "updatedAt")
+        body = _encode({name: whole[name] for name in shown})
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Posthook/1.0",
@@ -3706,7 +3708,7 @@ class LocalPosthook:
         calls: list[tuple[threading.Thread, socket.socket]] = []
         with listener:
             while self._state == "running":
-                with contextlib.suppress(OSError):  # its client has gone already
+                with contextlib.suppress(OSError, RuntimeError):  # no file or thread is left
                     connection, address = listener.accept()
                     calls = [call for call in calls if call[0].is_alive()]
                     calls.append((_thread(self._converse, connection, address), connection))
@@ -3736,7 +3738,7 @@ class LocalPosthook:
                 self._changed.notify_all()
         except PosthookError as error:
             answer = error.status_code or 500, {"error": error.message}, error.headers or {}
-        except (ValueError, OverflowError, RecursionError) as error:  # of read()
+        except (ValueError, OverflowError, RecursionError) as error:  # of what came
             answer = 400, {"error": str(error)}, {}
         shown = "/".join(path.split("/")[:6])  # a callback's token comes after that
         self._tell(f"{method} {_on_the_wire(shown)} {answer[0]}")
@@ -3784,7 +3786,7 @@ class _LocalHook(dict[str, "Any"]):
     """A hook: the API's object, and as attributes what the API does not show."""
 
     number: str  # in the order of creation, as text that sorts
-    keys_in: dict[str, tuple[datetime, str]]  # the sorted lists of _Project
+    places: dict[str, tuple[datetime, str]]  # its keys in the sorted lists of _Project
     attempt: _Attempt  # the last one begun
     begun = 0  # attempts that have begun, and the number of the last one
     tries = 0  # attempts that have ended, since a bulk retry if there was one
@@ -3890,7 +3892,7 @@ class _Project:
         if _field(query, "sortOrder") == SORT_ORDER_DESC:
             left, end = _between(rows, None, cursor)[::-1], ""
         else:
-            left, end = _between(rows, cursor, None), "~"  # as in _FIELDS: beyond that row
+            left, end = _between(rows, cursor, None), "~"  # sorts last: beyond that row
         if len(left) > limit:
             moment, text, _ = left[limit - 1]
             meta["cursor"] = f"{_format_time(moment)}_{text}{end}"
@@ -3910,7 +3912,7 @@ class _Project:
         hook = self._find(id)
         if int(number) != hook.begun:
             raise PosthookError("A newer attempt has started", status_code=409)
-        if hook.result == "expired" or (hook.is_open and now >= hook.keys_in[_DUE][0]):
+        if hook.result == "expired" or (hook.is_open and now >= hook.places[_DUE][0]):
             raise PosthookError("The callback deadline has passed", status_code=410)
         if not hook.result:
             hook.result = {"ack": "completed", "nack": "nacked"}[verb]
@@ -3936,11 +3938,11 @@ class _Project:
     def _place(self, hook: _LocalHook, name: str, moment: datetime | None) -> None:
         """Have the hook stand at that moment in a sorted list, or no longer in it."""
         rows = self._rows[name]
-        if name in hook.keys_in:
-            del rows[bisect.bisect_left(rows, hook.keys_in.pop(name))]
+        if name in hook.places:
+            del rows[bisect.bisect_left(rows, hook.places.pop(name))]
         if moment is not None:
-            hook.keys_in[name] = moment, hook["id"] if name == SORT_BY_POST_AT else hook.number
-            bisect.insort(rows, (*hook.keys_in[name], hook))
+            hook.places[name] = moment, hook["id"] if name == SORT_BY_POST_AT else hook.number
+            bisect.insort(rows, (*hook.places[name], hook))
 
     def _add(
         self, now: datetime, post_at: datetime, path: str, data: Any, override: Any
@@ -3954,7 +3956,7 @@ class _Project:
         if override is not None:
             hook["retryOverride"] = override
         self._count += 1
-        hook.number, hook.keys_in = f"{self._count:015}", {}
+        hook.number, hook.places = f"{self._count:015}", {}
         self.hooks[hook["id"]] = hook
         self._place(hook, SORT_BY_POST_AT, post_at)
         self._place(hook, SORT_BY_CREATED_AT, now)
@@ -3963,7 +3965,7 @@ class _Project:
 
     def _cancel(self, hook: _LocalHook, now: datetime) -> None:
         del self.hooks[hook["id"]]
-        for name in list(hook.keys_in):
+        for name in list(hook.places):
             self._place(hook, name, None)
 
     def _retry(self, hook: _LocalHook, now: datetime) -> None:
@@ -4030,7 +4032,8 @@ _BULK: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {  # what it d
 def _between(rows: list[Any], low: tuple[Any, ...] | None, high: Any) -> list[Any]:
     """The sorted rows from one key up to another; None is no bound."""
     start = bisect.bisect_left(rows, low) if low else 0
-    return rows[start : bisect.bisect_left(rows, high) if high else None]
+    end = bisect.bisect_left(rows, high) if high else len(rows)
+    return rows[start:end] if end - start < len(rows) else rows
 
 
 def _retry_seconds(retries: dict[str, Any], tries: int, random: float) -> float:
@@ -4085,9 +4088,8 @@ def _field(fields: dict[str, Any], name: str) -> Any:
         raise ValueError(f"{name} is invalid: {error}") from None
     is_text = isinstance(value, str)
     if allowed and not (value in allowed if is_text else allowed[0] <= value <= allowed[1]):
-        raise ValueError(
-            f"{name} must be {(' or ' if is_text else ' to ').join(map(str, allowed))}"
-        )
+        word = " or " if is_text else " to "
+        raise ValueError(f"{name} must be {word.join(map(str, allowed))}")
     return value
 
 
@@ -4130,19 +4132,21 @@ def _from_local(text: str, name: str) -> datetime:
 
 def _read_override(override: dict[str, Any]) -> dict[str, Any]:
     names = ("strategy", "minRetries", "delaySecs", "maxDelaySecs", "backoffFactor", "jitter")
-    values = [_field({"strategy": "", **override}, name) for name in names]
+    values = [_field({"strategy": "missing", **override}, name) for name in names]
     needed = names[: 4 if values[0] == STRATEGY_EXPONENTIAL else 3]
     if None in values[: len(needed)]:
         raise ValueError(f"it needs {', '.join(needed)}")
     return override
 
 
-def _read_key(text: str) -> tuple[datetime, str]:
-    """A place in a sorted list: a moment, and what there may be of a row's text behind a _."""
+def _read_cursor(text: str) -> tuple[datetime, str]:
     moment, _, rest = text.partition("_")
     return _parse_time(moment), rest
 
 
+# Keys that stand in a sorted list before, or after, all rows of one moment.
+_BEFORE = (str, lambda text: (_parse_time(text), ""))
+_AFTER = (str, lambda text: (_parse_time(text), "~"))
 # What a field is in JSON, what reads it, and then its choices, or the least and the most.
 _FIELDS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("path", "postAtLocal", "timezone", "endpointKey", "sequenceID"), (str, str)),
@@ -4160,10 +4164,9 @@ _FIELDS: dict[str, tuple[Any, ...]] = {
     "status": (str, str, STATUS_PENDING, STATUS_RETRY, STATUS_COMPLETED, STATUS_FAILED),
     "sortBy": (str, str, SORT_BY_POST_AT, SORT_BY_CREATED_AT),
     "sortOrder": (str, str.upper, SORT_ORDER_ASC, SORT_ORDER_DESC),
-    **dict.fromkeys(("cursor", "startTime", "endTime"), (str, _read_key)),
-    **dict.fromkeys(("postAtBefore", "createdAtBefore"), (str, _read_key)),
-    # "~" sorts last: what comes after that moment.
-    **dict.fromkeys(("postAtAfter", "createdAtAfter"), (str, lambda text: _read_key(text + "_~"))),
+    "cursor": (str, _read_cursor),
+    **dict.fromkeys(("startTime", "endTime", "postAtBefore", "createdAtBefore"), _BEFORE),
+    **dict.fromkeys(("postAtAfter", "createdAtAfter"), _AFTER),
 }
 
 _ROUTES: tuple[tuple[str, Any, Callable[..., _LocalAnswer]], ...] = (

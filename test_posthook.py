@@ -7037,15 +7037,15 @@ def test_a_callback_has_the_documented_signature(name):
 # 10. LocalPosthook
 # ==================================================================================================
 
-DONE, FAIL, LATER = answer({}), answer({}, 500), answer({}, 202)
+FINE, FAIL, LATER = answer({}), answer({}, 500), answer({}, 202)
 PAST, FUTURE = "2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
 FIXED = {"minRetries": 2, "delaySecs": 5, "strategy": "fixed"}
 
 
 @contextlib.contextmanager
 def forwarding(*steps, **options):
-    """A LocalPosthook, and the app that it delivers to, which plays the steps: DONE if none."""
-    with Script(*steps or [DONE]) as app, posthook.LocalPosthook(app.url, **options) as server:
+    """A LocalPosthook, and the app that it delivers to, which plays the steps: FINE if none."""
+    with Script(*steps or [FINE]) as app, posthook.LocalPosthook(app.url, **options) as server:
         yield server, app
 
 
@@ -7114,7 +7114,7 @@ def moment(text):
 
 
 class Held:
-    """A step for ``Script`` that answers DONE when it is released."""
+    """A step for ``Script`` that answers FINE when it is released."""
 
     def __init__(self):
         self.arrived, self.release = threading.Event(), threading.Event()
@@ -7122,7 +7122,7 @@ class Held:
     def __call__(self, request):
         self.arrived.set()
         self.release.wait(10)
-        return DONE
+        return FINE
 
 
 @pytest.fixture(scope="module")
@@ -7309,7 +7309,7 @@ def test_attempts_run_in_parallel_and_leave_the_api_free():
 
     def meet(request):
         barrier.wait(10)
-        return DONE
+        return FINE
 
     with forwarding(meet) as (server, _):
         hooks = [add(server, postAt=PAST) for _ in range(8)]
@@ -7370,7 +7370,7 @@ def test_advance_goes_from_one_due_time_to_the_next_in_order_without_overlap():
         running.append(1)
         most.append(len(running))
         running.pop()
-        return DONE
+        return FINE
 
     with forwarding(count) as (server, app):
         for minutes in (30, 10, 20, 40):
@@ -7389,7 +7389,7 @@ def test_advance_makes_what_a_handler_schedules_on_the_way():
     def chain(request):
         if request.json["data"]:
             add(server, post_in="1h", data=request.json["data"] - 1)
-        return DONE
+        return FINE
 
     with forwarding(chain) as (server, app):
         add(server, post_in="1h", data=5)
@@ -7402,7 +7402,7 @@ def test_advance_makes_what_a_handler_schedules_on_the_way():
 def test_a_hook_that_an_app_schedules_beyond_the_end_of_an_advance_waits():
     def reschedule(request):
         add(server)
-        return DONE
+        return FINE
 
     with forwarding(reschedule) as (server, _):
         add(server)
@@ -7423,7 +7423,7 @@ def test_attempts_of_one_due_time_run_in_parallel():
 
     def meet(request):
         barrier.wait(10)
-        return DONE
+        return FINE
 
     with forwarding(meet) as (server, _):
         for _ in range(4):
@@ -7434,7 +7434,7 @@ def test_attempts_of_one_due_time_run_in_parallel():
 
 def test_advance_waits_for_what_is_in_flight_in_real_time():
     held = Held()
-    with forwarding(held, DONE) as (server, app):
+    with forwarding(held, FINE) as (server, app):
         add(server, "/held", postAt=PAST)
         add(server, "/later")
         assert held.arrived.wait(10)
@@ -7512,7 +7512,7 @@ def test_a_delivery_looks_like_the_services_own():
     ],
 )
 def test_the_target_is_forward_to_and_the_path_as_it_is(path, arrives):
-    with Script(DONE) as app, posthook.LocalPosthook(app.url + "/base/") as server:
+    with Script(FINE) as app, posthook.LocalPosthook(app.url + "/base/") as server:
         hook = add(server, path)
         server.advance("1h")
         assert get(server, hook)["path"] == path
@@ -7608,7 +7608,7 @@ def test_jitter_adds_up_to_a_quarter(luck, seconds):
 
 
 def test_a_success_after_a_failure_has_no_error():
-    with forwarding(FAIL, DONE) as (server, _):
+    with forwarding(FAIL, FINE) as (server, _):
         hook = add(server)
         server.advance("2h")
         assert state(server, hook) == ("completed", 2, "")
@@ -8203,7 +8203,7 @@ def test_a_list_by_status_is_never_stale():
         names = ("pending", "retry", "failed", "completed")
         return [paths(server, f"status={name}") for name in names]
 
-    with forwarding(FAIL, FAIL, DONE) as (server, _):
+    with forwarding(FAIL, FAIL, FINE) as (server, _):
         assert found() == ["", "", "", ""]
         a = add(server, "/a", retryOverride={**FIXED, "minRetries": 1})
         b = add(server, "/b", post_in="2h")
@@ -8234,7 +8234,7 @@ def test_paging_by_post_at_after_gives_what_comes_strictly_after():
 
 
 def test_bulk_retry_gives_failed_hooks_new_retries_at_once():
-    with forwarding(*[FAIL] * 4, DONE) as (server, _):
+    with forwarding(*[FAIL] * 4, FINE) as (server, _):
         hook = add(server, retryOverride={**FIXED, "minRetries": 1})
         other = add(server, post_in="9h")
         server.advance("2h")
@@ -8410,7 +8410,7 @@ def test_the_first_callback_of_an_attempt_is_what_every_later_one_hears(first, r
 
 
 def test_any_other_2xx_is_done_at_once_and_a_late_callback_hears_so():
-    with open_hook(DONE) as (server, hook, callbacks):
+    with open_hook(FINE) as (server, hook, callbacks):
         assert get(server, hook)["status"] == "completed"
         assert callbacks.post("nack") == (200, "completed")
 
