@@ -3612,8 +3612,7 @@ class LocalPosthook:
         self._opener.close()
 
     def __repr__(self) -> str:
-        with self._changed:
-            hooks, deliveries = len(self._project.hooks), len(self._project.attempts)
+        hooks, deliveries = len(self._project.hooks), len(self._project.attempts)
         return f"LocalPosthook(url={self.url!r}, hooks={hooks}, deliveries={deliveries})"
 
     # The clock, and the thread that begins what is due.
@@ -3835,31 +3834,25 @@ class _Project:
         hook["postDurationSeconds"] = attempt.seconds
         if hook["id"] not in self.hooks:
             return  # deleted meanwhile: the result is dropped
-        if hook.result:  # the callback was faster than the answer
-            self._settle(hook, hook.result, now)
-        elif attempt.error:
-            self._settle(hook, "failed", now, attempt.error)
-        elif self._async_hooks and attempt.status_code == 202:
+        if self._async_hooks and attempt.status_code == 202 and not hook.result:
             hook.is_open = True
             hook.update(status=STATUS_PENDING, updatedAt=_format_time(now))
             self._place(hook, _DUE, now + timedelta(seconds=wait))
-        else:
-            self._settle(hook, "completed", now)
+        else:  # a callback that was faster than the answer is what counts
+            by_answer = "failed" if attempt.error else "completed"
+            self._settle(hook, hook.result or by_answer, now, attempt.error)
 
     def _settle(self, hook: _LocalHook, result: str, now: datetime, error: str = "") -> None:
         """Count the attempt begun last as ended: the hook is done, or is tried again."""
-        hook.result, hook.is_open, next_try = result, False, None
-        hook.tries += 1
+        retries, next_try = hook.get("retryOverride", _DEFAULT_RETRIES), None
+        hook.result, hook.is_open, hook.tries = result, False, hook.tries + 1
         hook.update(attempts=hook["attempts"] + 1, updatedAt=_format_time(now))
-        retries = hook.get("retryOverride", _DEFAULT_RETRIES)
+        hook.update(status=STATUS_FAILED, failureError=error or result)
         if result == "completed":
             hook.update(status=STATUS_COMPLETED, failureError="")
-        elif hook.tries > retries["minRetries"]:
-            hook.update(status=STATUS_FAILED, failureError=error or result)
-        else:
+        elif hook.tries <= retries["minRetries"]:
             next_try = now + timedelta(seconds=_retry_seconds(retries, hook.tries, self._random()))
-            hook.update(status=STATUS_RETRY, failureError=error or result)
-            hook["tryAt"] = _format_time(next_try)
+            hook.update(status=STATUS_RETRY, tryAt=_format_time(next_try))
         self._place(hook, _DUE, next_try)
 
     # The API's operations: _ROUTES gives them their paths. A ValueError, or what else comes of
