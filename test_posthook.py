@@ -7165,20 +7165,19 @@ BAD_URLS = (
 
 
 @pytest.mark.parametrize(
-    ("name", "values"),
+    ("name", "values", "error"),
     [
-        ("forward_to", [*BAD_URLS.split(), "", "http://a b/", "http://user:password@a/"]),
-        ("forward_to", [b"http://a", print]),
-        ("api_key", ["", b"k"]),
-        ("signing_key", [" ", b"k"]),
-        ("port", ["80", -1.0]),
-        ("quota", [-1, None]),
+        ("forward_to", [*BAD_URLS.split(), "", "http://a b/", "http://u:p@a/"], ValueError),
+        ("forward_to", [b"http://a", print], TypeError),
+        ("api_key", ["", b"k"], ValueError),
+        ("signing_key", [" ", b"k"], ValueError),
+        ("port", ["80", 80.0], ValueError),
+        ("quota", [-1, None], ValueError),
     ],
 )
-def test_local_refuses_a_wrong_argument(name, values):
+def test_local_refuses_a_wrong_argument(name, values, error):
     for value in values:
-        error = error_of(posthook.LocalPosthook, **{name: value})
-        assert type(error) is (TypeError if value in (b"http://a", print) else ValueError)
+        assert type(error_of(posthook.LocalPosthook, **{name: value})) is error
 
 
 def test_local_runs_only_once_and_only_inside_its_block():
@@ -7742,7 +7741,7 @@ def test_data_nested_as_deeply_as_can_be_read_can_be_given_back():
         with contextlib.suppress(RecursionError):
             while json.loads("[" * deepest + "]" * deepest):
                 deepest += 10
-        for depth in range(deepest - 200, deepest + 50, 5):
+        for depth in range(deepest - 200, deepest + 50, 7):
             data = b"[" * depth + b"]" * depth
             body = b'{"path": "/a", "postIn": "1s", "data": ' + data + b"}"
             status, _, _ = api(server, "POST", "/v1/hooks", body)
