@@ -3899,10 +3899,12 @@ class _Project:
             act(self, hook, now)
         return 200, {"data": {"affected": len(hooks)}}, {}
 
-    def callback(self, now: datetime, id: str, number: str, verb: str, token: str) -> _LocalAnswer:
-        if token != self._token(id, number, verb):
+    def callback(
+        self, now: datetime, path: str, hook_id: str, number: str, verb: str, token: str
+    ) -> _LocalAnswer:
+        if token != self._token(path):
             raise AuthenticationError("Invalid callback token")
-        hook = self._find(id)
+        hook = self._find(hook_id)
         if int(number) != hook.begun:
             raise PosthookError("A newer attempt has started", status_code=409)
         if hook.result == "expired" or (hook.is_open and now >= hook.places[_DUE][0]):
@@ -3915,10 +3917,10 @@ class _Project:
 
     def callback_headers(self, hook: _LocalHook, url: str) -> dict[str, str]:
         """The headers that tell an endpoint where the attempt under way is acked and nacked."""
-        headers, parts = {}, (hook["id"], str(hook.begun))
-        for verb in ("ack", "nack") if self._async_hooks else ():
-            path = "/".join((*parts, verb, self._token(*parts, verb)))
-            headers[f"Posthook-{verb.title()}-URL"] = url + _CALLBACKS + path
+        headers = {}
+        for verb in ("Ack", "Nack") if self._async_hooks else ():
+            path = f"{_CALLBACKS}{hook['id']}/{hook.begun}/{verb.lower()}"
+            headers[f"Posthook-{verb}-URL"] = f"{url}{path}/{self._token(path)}"
         return headers
 
     # What the operations are made of.
@@ -3986,7 +3988,8 @@ class _Project:
         """The hooks that a bulk call names, in whatever state."""
         names = ("hookIDs", "startTime", "endTime", "limit", "endpointKey", "sequenceID")
         ids, *others = (_field(fields, name) for name in names)
-        if None in others[:3] if ids is None else others != [None] * 5:
+        given = [value is not None for value in others]
+        if not all(given[:3]) if ids is None else any(given):
             raise ValueError("pass either hookIDs, or startTime, endTime and limit")
         if ids is None:
             start, end, _, path, sequence = others
@@ -4010,9 +4013,9 @@ class _Project:
             raise RateLimitError("Rate limit exceeded", headers)
         return headers
 
-    def _token(self, hook_id: str, number: str, verb: str) -> str:
+    def _token(self, path: str) -> str:
         """What makes a callback URL unguessable: made anew to compare, so that none is kept."""
-        return _hexmac(self._secret, f"{hook_id} {number} {verb}".encode())[:40]
+        return _hexmac(self._secret, path.encode())[:40]
 
 
 _BULK: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {  # what it does, to which status
@@ -4168,7 +4171,7 @@ _ROUTES: tuple[tuple[str, Any, Callable[..., _LocalAnswer]], ...] = (
     ("GET /v1/hooks/([^/]+)", None, _Project.get),
     ("DELETE /v1/hooks/([^/]+)", None, _Project.delete),
     ("POST /v1/hooks/bulk/(retry|replay|cancel)", _read_object, _Project.bulk),
-    (f"POST {_CALLBACKS}([^/]+)/([0-9]+)/(ack|nack)/(.*)", None, _Project.callback),
+    (f"POST ({_CALLBACKS}([^/]+)/([0-9]+)/(ack|nack))/(.*)", None, _Project.callback),
 )
 
 

@@ -8431,12 +8431,13 @@ def test_a_deadline_passes_in_real_time_too_and_is_410_even_before_it_is_noticed
     second = timedelta(seconds=1)
     project.schedule(now, {"path": "/a", "postIn": "1s"})
     hook = project.begin(now + second)
-    path = project.callback_headers(hook, "")["Posthook-Ack-URL"].split("/")[3:]
+    url = project.callback_headers(hook, "")["Posthook-Ack-URL"]
+    _, callback, names = posthook._route(f"POST {url}")
     hook.attempt.status_code = 202
     project.end(hook, 10, now + second)
     assert project.next() == (now + 11 * second, False)
-    assert error_of(project.callback, now + 11 * second, *path).status_code == 410
-    assert project.callback(now + 10 * second, *path)[0] == 200
+    assert error_of(callback, project, now + 11 * second, *names).status_code == 410
+    assert callback(project, now + 10 * second, *names)[0] == 200
 
 
 # Size
