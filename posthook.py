@@ -3451,8 +3451,7 @@ def _without_echo(text: bytes, url: str) -> str:
 #     the check of a URL, transport and http.server; never the client.
 # ==================================================================================================
 
-import bisect  # noqa: E402 - imported below the line, so that they go with what needs them
-import heapq  # noqa: E402
+import bisect  # noqa: E402 - imported below the line, so that it goes with what needs it
 
 if TYPE_CHECKING:
     _LocalAnswer = tuple[int, dict[str, Any], Mapping[str, str]]  # status, JSON body, headers
@@ -3517,15 +3516,15 @@ class LocalPosthook:
         self.observer: Callable[[str], object] | None = None
         self._forward_to, self._port = forward_to, port
         self._signatures = SignaturesService(signing_key)
-        # One lock guards the project, the clock and what follows. Nobody holds it during I/O.
+        # One lock guards the project and what follows. Nobody holds it during I/O.
         self._changed = threading.Condition()
         self._project = _Project(quota, async_hooks)
         self._offset = timedelta(0)  # the clock is real time plus this
         self._goal: tuple[datetime, timedelta] | None = None  # advance() wants this clock, offset
-        self._moment: datetime | None = None  # the due time of the attempts under way
+        self._moment: datetime | None = None  # when the attempt begun last was due
         self._busy = 0  # attempts under way
         self._state = "new"  # then "running", then "closed"
-        self._started: SimpleQueue[_LocalHook | None] = SimpleQueue()  # None ends a thread
+        self._begun: SimpleQueue[_LocalHook | None] = SimpleQueue()  # None ends a thread
 
     @property
     def hooks(self) -> list[Hook]:
@@ -3554,13 +3553,15 @@ class LocalPosthook:
         Args:
             duration: ``"1d2h30m"``, a timedelta, or seconds; zero attempts what is due now.
         """
-        step = _check_step(duration)
+        length = _parse_duration(duration) if isinstance(duration, str) else duration
+        seconds = length.total_seconds() if isinstance(length, timedelta) else length
         with self._changed:
             self._changed.wait_for(lambda: self._goal is None)  # another thread's advance()
+            now = self._now()
+            if not 0 <= seconds <= (_CLOCK_END - now).total_seconds():
+                raise ValueError("the clock only goes forward, and ends with the year 8999")
             if self._state == "running":
-                now = self._now()
-                if step > _CLOCK_END - now:
-                    raise ValueError("the clock ends with the year 8999")
+                step = timedelta(seconds=seconds)
                 self._goal = goal = now + step, self._offset + step
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._goal is not goal)
@@ -3568,85 +3569,96 @@ class LocalPosthook:
                 raise PosthookError("LocalPosthook runs only inside its `with` block")
 
     def __enter__(self) -> LocalPosthook:
+        import socket
+
         if self._state != "new":
             raise PosthookError("LocalPosthook is used once: make a new one")
-        self._http = _http_server(self._answer, self._port)
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        try:
+            if not 0 <= self._port <= 65_535:  # create_server() would leave a socket open
+                raise ValueError("a port is 0 to 65535")
+            listener = socket.create_server(("127.0.0.1", self._port), backlog=1024)
+        except (OSError, ValueError) as error:
+            problem = f"cannot listen on 127.0.0.1:{self._port}: {error}"
+            raise PosthookConnectionError(problem, maybe_sent=False) from error
+        self._port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
         self._opener: Any = build_opener(proxy="", max_connections=_PARALLEL)
         self._state = "running"
         work = [self._keep_time] + [self._make_attempts] * _PARALLEL
-        self._threads = [_thread(target) for target in work]
+        self._threads = [_thread(self._accept, listener), *map(_thread, work)]
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        import socket
+
         with self._changed:
             self._state, self._goal = "closed", None
             self._changed.notify_all()
-        self._http.stop()
+        with contextlib.suppress(OSError):  # a call, so that _accept() looks
+            socket.create_connection(("127.0.0.1", self._port), 1.0).close()
         for _ in range(_PARALLEL):
-            self._started.put(None)
+            self._begun.put(None)
         for thread in self._threads:
             thread.join()
         self._opener.close()
 
     def __repr__(self) -> str:
-        with self._changed:
-            hooks, deliveries = len(self._project.hooks), len(self._project.attempts)
+        hooks, deliveries = len(self._project.hooks), len(self._project.attempts)
         return f"LocalPosthook(url={self.url!r}, hooks={hooks}, deliveries={deliveries})"
 
-    # The clock, and the thread that starts what is due.
+    # The clock, and the thread that begins what is due.
 
     def _now(self) -> datetime:
         return datetime.now(_UTC) + self._offset
 
     def _keep_time(self) -> None:
-        """Start what is due, when it is due. No other thread starts attempts or moves the clock."""
+        """The one thread that moves the clock and begins attempts."""
         with self._changed:
             while self._state == "running":
-                pause = self._step()
-                if pause != 0:
-                    self._changed.wait(pause)
+                self._step()
 
-    def _step(self) -> float | None:
-        """Do the next thing: 0. Else seconds until it is due, or None: until something changes."""
-        due = self._project.due()
+    def _step(self) -> None:
+        """Begin what is due, or take advance() to its end, or wait until there is a change."""
+        due, is_retry = self._project.next()
         if self._goal is not None:
+            end, offset = self._goal
+            if is_retry:  # it is not missed by the time that attempts took
+                end = datetime.now(_UTC) + offset
             if self._busy and due != self._moment:
-                return None  # attempts of different due times do not overlap
-            goal, offset = self._goal
-            if self._project.is_retry_next():  # it is not missed by the time that attempts took
-                goal = datetime.now(_UTC) + offset
-            if due is None or due > goal:
+                self._changed.wait()  # attempts of different due times do not overlap
+                return
+            if due is None or due > end:
                 self._offset, self._goal = offset, None
                 self._changed.notify_all()
-                return 0
+                return
             self._offset += max(due - self._now(), timedelta(0))
         if due is None or self._busy == _PARALLEL:
-            return None
-        if due > self._now():
-            return min((due - self._now()).total_seconds(), _LONGEST_WAIT)
-        hook, self._moment = self._project.begin(self._now()), due
-        if hook is not None:
-            self._busy += 1
-            self._started.put(hook)
-        return 0
+            self._changed.wait()
+        elif due > self._now():
+            self._changed.wait(min((due - self._now()).total_seconds(), _LONGEST_WAIT))
+        else:
+            hook, self._moment = self._project.begin(self._now()), due
+            if hook is not None:
+                self._busy += 1
+                self._begun.put(hook)
 
     # The attempts, and the threads that make them.
 
     def _make_attempts(self) -> None:
-        """Make one started attempt after the other, and tell the project how each ended."""
-        for hook in iter(self._started.get, None):
-            start = time.perf_counter()
-            status, error, wait = self._attempt(hook)
+        """Make one attempt after the other, and tell the project how each ended."""
+        for hook in iter(self._begun.get, None):
+            attempt, start = hook.attempt, time.perf_counter()
+            attempt.status_code, attempt.error, wait = self._post(hook)
             seconds = round(time.perf_counter() - start, 6)
-            outcome = f"{error or status or 'recorded'} ({seconds:.3f} s)"
-            self._tell(f"delivery {_on_the_wire(hook['path'])} #{hook.attempt.attempt}: {outcome}")
+            outcome = f"{attempt.error or attempt.status_code or 'recorded'} ({seconds:.3f} s)"
+            self._tell(f"delivery {_on_the_wire(hook['path'])} #{attempt.attempt}: {outcome}")
             with self._changed:
                 self._busy -= 1
-                self._project.end(hook, status, error, seconds, wait, self._now())
+                attempt.seconds = seconds
+                self._project.end(hook, wait, self._now())
                 self._changed.notify_all()
 
-    def _attempt(self, hook: _LocalHook) -> tuple[int | None, str, float]:
+    def _post(self, hook: _LocalHook) -> tuple[int | None, str, float]:
         """POST a hook: status, error, and for a 202 the seconds until the callback is due."""
         try:
             if self._forward_to is None:
@@ -3668,8 +3680,8 @@ class LocalPosthook:
         if not hook["path"].startswith("/"):  # it would become a part of the host's name
             raise ValueError("the path does not begin with /")
         whole = {**hook, "postedAt": _format_time(hook.attempt.posted_at)}
-        names = ("id", "path", "postAt", "postedAt", "data", "createdAt", "updatedAt")
-        body = _encode({name: whole[name] for name in names})
+        shown = ("id", "path", "postAt", "postedAt", "data", "createdAt", "updatedAt")
+        body = _encode({name: whole[name] for name in shown})
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Posthook/1.0",
@@ -3679,7 +3691,29 @@ class LocalPosthook:
         url = base.removesuffix("/") + _on_the_wire(hook["path"])
         return Request(url, body, headers, method="POST")
 
-    # The API's calls, each on its connection's thread.
+    # The API's calls, each connection on a thread of its own.
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Give each connection a thread; at the end, cut those that are left."""
+        calls: list[tuple[threading.Thread, socket.socket]] = []
+        with listener:
+            while self._state == "running":
+                with contextlib.suppress(OSError, RuntimeError):  # no file or thread is left
+                    connection, address = listener.accept()
+                    calls = [call for call in calls if call[0].is_alive()]
+                    calls.append((_thread(self._converse, connection, address), connection))
+        for thread, connection in calls:
+            with contextlib.suppress(OSError):  # it has ended by itself
+                connection.shutdown(2)  # both ways
+            thread.join()
+
+    def _converse(self, connection: socket.socket, address: object) -> None:
+        """Answer what comes over a connection, until it ends."""
+        with connection:
+            try:
+                _connection_class()(connection, address, self)
+            except Exception:
+                _log().debug("a connection to LocalPosthook was dropped", exc_info=True)
 
     def _answer(self, method: str, target: str, key: str, body: bytes) -> _LocalAnswer:
         """Do what an API call asks for."""
@@ -3687,14 +3721,14 @@ class LocalPosthook:
         try:
             if key != self.api_key.strip() and not path.startswith(_CALLBACKS):
                 raise AuthenticationError("Invalid API key")
-            read, act, names = _route(method, path)
+            read, act, names = _route(f"{method} {path}")
             wanted = [read(query, body)] if read else []
             with self._changed:
                 answer: _LocalAnswer = act(self._project, self._now(), *names, *wanted)
                 self._changed.notify_all()
         except PosthookError as error:
             answer = error.status_code or 500, {"error": error.message}, error.headers or {}
-        except (ValueError, OverflowError, RecursionError) as error:  # of read()
+        except (ValueError, OverflowError, RecursionError) as error:  # of what came
             answer = 400, {"error": str(error)}, {}
         shown = "/".join(path.split("/")[:6])  # a callback's token comes after that
         self._tell(f"{method} {_on_the_wire(shown)} {answer[0]}")
@@ -3706,17 +3740,6 @@ class LocalPosthook:
                 self.observer(line.encode("unicode_escape").decode())
         except Exception:  # it must not end a thread that others wait for
             _log().exception("the observer of a LocalPosthook failed")
-
-
-def _check_step(duration: str | timedelta | float) -> timedelta:
-    length = _parse_duration(duration) if isinstance(duration, str) else duration
-    try:
-        step = length if isinstance(length, timedelta) else timedelta(seconds=length)
-    except OverflowError:
-        step = timedelta.max  # advance() knows how far the clock goes
-    if step < timedelta(0):
-        raise ValueError("the clock only goes forward")
-    return step
 
 
 # The life of hooks, without clock, thread, lock or socket: `now` is always an argument, an aware
@@ -3732,6 +3755,7 @@ def _check_step(duration: str | timedelta | float) -> timedelta:
 # The example of the service's own documentation.
 _DEFAULT_RETRIES = HookRetryOverride(5, 10, STRATEGY_EXPONENTIAL, max_delay_secs=300).to_dict()
 _CALLBACK_SECONDS = 300.0  # until ack or nack, unless the 202 says otherwise
+_DUE = "due"  # beside what a list call sorts by: the hooks that wait for an attempt or a deadline
 
 
 @dataclass(repr=False, eq=False)
@@ -3751,28 +3775,13 @@ class _Attempt(_Model):
 class _LocalHook(dict[str, "Any"]):
     """A hook: the API's object, and as attributes what the API does not show."""
 
-    entry = 0  # the one entry of the heap that counts
-    forgiven = 0  # attempts that ended before a bulk retry
+    number: str  # in the order of creation, as text that sorts
+    places: dict[str, tuple[datetime, str]]  # its keys in the sorted lists of _Project
+    attempt: _Attempt  # the last one begun
+    begun = 0  # attempts that have begun, and the number of the last one
+    tries = 0  # attempts that have ended, since a bulk retry if there was one
     result = ""  # of the last attempt: completed, nacked, failed or expired; "" until that is known
-    deadline: datetime | None = None  # of its callback, while that is awaited
-
-    def __init__(
-        self, number: int, now: datetime, post_at: datetime, path: str, data: Any, override: Any
-    ) -> None:
-        from uuid import uuid4
-
-        due, created, hook_id = _format_time(post_at), _format_time(now), str(uuid4())
-        super().__init__(id=hook_id, path=path, domain=None, data=data, postAt=due)
-        self.update(status=STATUS_PENDING, postDurationSeconds=0.0, attempts=0, failureError="")
-        self.update(tryAt=due, wasNotified=False, createdAt=created, updatedAt=created)
-        if override is not None:
-            self["retryOverride"] = override
-        self.attempt = _Attempt(hook_id, path, data, 0, now)  # the last one begun; this one is not
-        # What list sorts by. The text makes the order of equal times total, and a cursor exact.
-        self.order = {
-            SORT_BY_POST_AT: (post_at, hook_id),
-            SORT_BY_CREATED_AT: (now, f"{number:015}"),
-        }
+    is_open = False  # its callback is awaited: what is due next is the deadline
 
 
 class _Project:
@@ -3784,88 +3793,75 @@ class _Project:
         self.hooks: dict[str, _LocalHook] = {}
         self.attempts: list[_Attempt] = []  # in the order they began
         self._quota, self._async_hooks = quota, async_hooks
-        self._month, self._used = _NO_TIME, 0
+        self._used: dict[datetime, int] = {}  # hooks by the first of the month
         self._random, self._secret = random, os.urandom(32)
-        self._count = 0  # numbers hooks and the heap's entries
-        self._heap: list[tuple[datetime, int, str]] = []  # when, entry, hook's id
-        # Sorted: time, text, hook.
-        self._rows: dict[str, list[Any]] = {SORT_BY_POST_AT: [], SORT_BY_CREATED_AT: []}
+        self._count = 0  # numbers hooks
+        # Sorted: moment, a text that makes the order of equal moments total, hook.
+        self._rows: dict[str, list[Any]] = {SORT_BY_POST_AT: [], SORT_BY_CREATED_AT: [], _DUE: []}
 
     # What happens as time passes.
 
-    def due(self) -> datetime | None:
-        """When the next thing is due, or None."""
-        while self._heap:
-            moment, entry, hook_id = self._heap[0]
-            if hook_id in self.hooks and self.hooks[hook_id].entry == entry:
-                return moment
-            heapq.heappop(self._heap)  # deleted, or something else has happened to it
-        return None
-
-    def is_retry_next(self) -> bool:
-        """Whether what due() told is another attempt of a hook."""
-        return bool(self._heap) and self.hooks[self._heap[0][2]]["status"] == STATUS_RETRY
+    def next(self) -> tuple[datetime | None, bool]:
+        """When the next thing is due, None if nothing is, and whether it is another attempt."""
+        for moment, _, hook in self._rows[_DUE][:1]:
+            return moment, hook["status"] == STATUS_RETRY
+        return None, False
 
     def begin(self, now: datetime) -> _LocalHook | None:
-        """Take up what due() told: the hook whose attempt begins; None if a deadline has passed."""
-        hook = self.hooks[heapq.heappop(self._heap)[2]]
-        if hook.deadline is not None:
+        """Take up what next() told: the hook whose attempt begins, None if it was a deadline."""
+        hook: _LocalHook = self._rows[_DUE][0][2]
+        self._place(hook, _DUE, None)
+        if hook.is_open:
             self._settle(hook, "expired", now, "no ack or nack before the callback deadline")
             return None
-        number = hook.attempt.attempt + 1
-        hook.attempt = _Attempt(hook["id"], hook["path"], hook["data"], number, now)
-        hook.result = ""
+        hook.begun, hook.result = hook.begun + 1, ""
+        hook.attempt = _Attempt(hook["id"], hook["path"], hook["data"], hook.begun, now)
         self.attempts.append(hook.attempt)
         return hook
 
-    def end(
-        self, hook: _LocalHook, status: Any, error: str, seconds: float, wait: float, now: datetime
-    ) -> None:
-        """Record how an attempt has ended, and decide how the hook goes on."""
+    def end(self, hook: _LocalHook, wait: float, now: datetime) -> None:
+        """Decide how a hook goes on whose attempt has ended; ``wait``: seconds for a callback."""
         attempt = hook.attempt
-        attempt.status_code, attempt.error, attempt.seconds = status, error, seconds
-        hook["postDurationSeconds"] = seconds
+        hook["postDurationSeconds"] = attempt.seconds
         if hook["id"] not in self.hooks:
             return  # deleted meanwhile: the result is dropped
-        if hook.result:  # the callback was faster than the answer
-            self._settle(hook, hook.result, now)
-        elif error:
-            self._settle(hook, "failed", now, error)
-        elif self._async_hooks and status == 202:
+        if self._async_hooks and attempt.status_code == 202 and not hook.result:
+            hook.is_open = True
             hook.update(status=STATUS_PENDING, updatedAt=_format_time(now))
-            hook.deadline = now + timedelta(seconds=wait)
-            self._wake(hook, hook.deadline)
-        else:
-            self._settle(hook, "completed", now)
+            self._place(hook, _DUE, now + timedelta(seconds=wait))
+        else:  # a callback that was faster than the answer is what counts
+            by_answer = "failed" if attempt.error else "completed"
+            self._settle(hook, hook.result or by_answer, now, attempt.error)
 
     def _settle(self, hook: _LocalHook, result: str, now: datetime, error: str = "") -> None:
         """Count the attempt begun last as ended: the hook is done, or is tried again."""
-        hook.result, hook.deadline, hook.entry = result, None, 0
+        retries, next_try = hook.get("retryOverride", _DEFAULT_RETRIES), None
+        hook.result, hook.is_open, hook.tries = result, False, hook.tries + 1
         hook.update(attempts=hook["attempts"] + 1, updatedAt=_format_time(now))
-        retries = hook.get("retryOverride", _DEFAULT_RETRIES)
-        tries = hook["attempts"] - hook.forgiven
+        hook.update(status=STATUS_FAILED, failureError=error or result)
         if result == "completed":
             hook.update(status=STATUS_COMPLETED, failureError="")
-        elif tries > retries["minRetries"]:
-            hook.update(status=STATUS_FAILED, failureError=error or result)
-        else:
-            moment = now + timedelta(seconds=_retry_seconds(retries, tries, self._random()))
-            hook.update(status=STATUS_RETRY, failureError=error or result)
-            hook["tryAt"] = _format_time(moment)
-            self._wake(hook, moment)
+        elif hook.tries <= retries["minRetries"]:
+            next_try = now + timedelta(seconds=_retry_seconds(retries, hook.tries, self._random()))
+            hook.update(status=STATUS_RETRY, tryAt=_format_time(next_try))
+        self._place(hook, _DUE, next_try)
 
-    def _wake(self, hook: _LocalHook, moment: datetime) -> None:
-        self._count += 1
-        hook.entry = self._count
-        heapq.heappush(self._heap, (moment, hook.entry, hook["id"]))
+    # The API's operations: _ROUTES gives them their paths. A ValueError, or what else comes of
+    # parsing, refuses the call with 400.
 
-    # The API's operations: _ROUTES gives them their paths, and reads what `wanted` is.
-
-    def schedule(self, now: datetime, wanted: tuple[Any, ...]) -> _LocalAnswer:
-        moment, *what = wanted
+    def schedule(self, now: datetime, fields: dict[str, Any]) -> _LocalAnswer:
+        if not _field(fields, "path"):
+            raise ValueError("path is required")
+        post_at, override = _post_at(fields, now), _field(fields, "retryOverride")
+        data, deep = fields.get("data", {}), fields
+        for _ in range(50):  # what could just be read must also fit into an answer
+            deep = {"": deep}
+        _encode(deep)
+        if len(_encode(data)) > _MAX_DATA:
+            raise PayloadTooLargeError("Payload exceeds 64 KB limit")
         headers = self._use_quota(now)
-        post_at = now + moment if isinstance(moment, timedelta) else moment
-        return 201, {"data": dict(self._add(now, post_at, *what))}, headers
+        hook = self._add(now, post_at, fields["path"], data, override)
+        return 201, {"data": dict(hook)}, headers
 
     def get(self, now: datetime, hook_id: str) -> _LocalAnswer:
         return 200, {"data": dict(self._find(hook_id))}, {}
@@ -3874,51 +3870,49 @@ class _Project:
         self._cancel(self._find(hook_id), now)
         return 200, {"data": {}}, {}
 
-    def page(self, now: datetime, wanted: dict[str, Any]) -> _LocalAnswer:
-        rows, limit, cursor = self._matching(wanted), wanted["limit"], wanted.get("cursor")
+    def page(self, now: datetime, query: dict[str, Any]) -> _LocalAnswer:
+        rows, limit, cursor = self._matching(query), _field(query, "limit"), _field(query, "cursor")
         meta: dict[str, Any] = {"totalItems": len(rows)}
-        if wanted["sortOrder"] == SORT_ORDER_DESC:
-            end = bisect.bisect_left(rows, cursor) if cursor else len(rows)
-            shown, more = rows[max(end - limit, 0) : end][::-1], end > limit
+        if _field(query, "sortOrder") == SORT_ORDER_DESC:
+            left, end = _between(rows, None, cursor)[::-1], ""
         else:
-            start = bisect.bisect_left(rows, (cursor[0], cursor[1] + " ")) if cursor else 0
-            shown, more = rows[start : start + limit], start + limit < len(rows)
-        if more:
-            meta["cursor"] = f"{_format_time(shown[-1][0])}_{shown[-1][1]}"
-        return 200, {"data": [dict(hook) for _, _, hook in shown], "meta": meta}, {}
+            left, end = _between(rows, cursor, None), "~"  # sorts last: beyond that row
+        if len(left) > limit:
+            moment, text, _ = left[limit - 1]
+            meta["cursor"] = f"{_format_time(moment)}_{text}{end}"
+        return 200, {"data": [dict(hook) for _, _, hook in left[:limit]], "meta": meta}, {}
 
-    def bulk(self, now: datetime, action: str, wanted: dict[str, Any]) -> _LocalAnswer:
+    def bulk(self, now: datetime, action: str, fields: dict[str, Any]) -> _LocalAnswer:
         act, statuses = _BULK[action]
-        fit = [hook for hook in self._chosen(wanted) if hook["status"] in statuses]
-        hooks = fit[: wanted["limit"]]  # None with ids: all of them
+        fit = [hook for hook in self._chosen(fields) if hook["status"] in statuses]
+        hooks = fit[: _field(fields, "limit")]
         for hook in hooks:
             act(self, hook, now)
         return 200, {"data": {"affected": len(hooks)}}, {}
 
-    def callback(self, now: datetime, id: str, number: str, verb: str, token: str) -> _LocalAnswer:
-        if token != self._token(id, number, verb):
+    def callback(
+        self, now: datetime, path: str, hook_id: str, number: str, verb: str, token: str
+    ) -> _LocalAnswer:
+        if token != self._token(path):
             raise AuthenticationError("Invalid callback token")
-        hook = self._find(id)
-        if int(number) != hook.attempt.attempt:
+        hook = self._find(hook_id)
+        if int(number) != hook.begun:
             raise PosthookError("A newer attempt has started", status_code=409)
-        if hook.result == "expired" or (hook.deadline and now >= hook.deadline):
+        if hook.result == "expired" or (hook.is_open and now >= hook.places[_DUE][0]):
             raise PosthookError("The callback deadline has passed", status_code=410)
         if not hook.result:
             hook.result = {"ack": "completed", "nack": "nacked"}[verb]
-            if hook.deadline:  # else its answer has not come yet: end() follows
+            if hook.is_open:  # else its answer has not come yet: end() follows
                 self._settle(hook, hook.result, now)
         return 200, {"data": {"status": hook.result}}, {}
 
     def callback_headers(self, hook: _LocalHook, url: str) -> dict[str, str]:
         """The headers that tell an endpoint where the attempt under way is acked and nacked."""
-        if not self._async_hooks:
-            return {}
-        hook_id, number = hook["id"], str(hook.attempt.attempt)
-        ack, nack = (
-            f"{url}{_CALLBACKS}{hook_id}/{number}/{verb}/{self._token(hook_id, number, verb)}"
-            for verb in ("ack", "nack")
-        )
-        return {"Posthook-Ack-URL": ack, "Posthook-Nack-URL": nack}
+        headers = {}
+        for verb in ("Ack", "Nack") if self._async_hooks else ():
+            path = f"{_CALLBACKS}{hook['id']}/{hook.begun}/{verb.lower()}"
+            headers[f"Posthook-{verb}-URL"] = f"{url}{path}/{self._token(path)}"
+        return headers
 
     # What the operations are made of.
 
@@ -3927,69 +3921,92 @@ class _Project:
             raise NotFoundError("Hook not found")
         return self.hooks[hook_id]
 
-    def _add(self, now: datetime, post_at: datetime, *what: Any) -> _LocalHook:
-        hook = _LocalHook(self._count, now, post_at, *what)
+    def _place(self, hook: _LocalHook, name: str, moment: datetime | None) -> None:
+        """Have the hook stand at that moment in a sorted list, or no longer in it."""
+        rows = self._rows[name]
+        if name in hook.places:
+            del rows[bisect.bisect_left(rows, hook.places.pop(name))]
+        if moment is not None:
+            hook.places[name] = moment, hook["id"] if name == SORT_BY_POST_AT else hook.number
+            bisect.insort(rows, (*hook.places[name], hook))
+
+    def _add(
+        self, now: datetime, post_at: datetime, path: str, data: Any, override: Any
+    ) -> _LocalHook:
+        from uuid import uuid4
+
+        due, created = _format_time(post_at), _format_time(now)
+        hook = _LocalHook(id=str(uuid4()), path=path, domain=None, data=data, postAt=due)
+        hook.update(status=STATUS_PENDING, postDurationSeconds=0.0, attempts=0, failureError="")
+        hook.update(tryAt=due, wasNotified=False, createdAt=created, updatedAt=created)
+        if override is not None:
+            hook["retryOverride"] = override
+        self._count += 1
+        hook.number, hook.places = f"{self._count:015}", {}
         self.hooks[hook["id"]] = hook
-        self._wake(hook, post_at)
-        for name, key in hook.order.items():
-            bisect.insort(self._rows[name], (*key, hook))
+        self._place(hook, SORT_BY_POST_AT, post_at)
+        self._place(hook, SORT_BY_CREATED_AT, now)
+        self._place(hook, _DUE, post_at)
         return hook
 
     def _cancel(self, hook: _LocalHook, now: datetime) -> None:
         del self.hooks[hook["id"]]
-        for name, key in hook.order.items():
-            del self._rows[name][bisect.bisect_left(self._rows[name], key)]
+        for name in list(hook.places):
+            self._place(hook, name, None)
 
     def _retry(self, hook: _LocalHook, now: datetime) -> None:
-        hook.forgiven = hook["attempts"]
+        hook.tries = 0
         hook.update(status=STATUS_RETRY, tryAt=_format_time(now))
-        self._wake(hook, now)
+        self._place(hook, _DUE, now)
 
     def _replay(self, hook: _LocalHook, now: datetime) -> None:
         self._add(now, now, hook["path"], hook["data"], hook.get("retryOverride"))
 
-    def _matching(self, wanted: dict[str, Any]) -> list[tuple[Any, ...]]:
+    def _matching(self, query: dict[str, Any]) -> list[tuple[Any, ...]]:
         """The rows that a list call's filters let through, ascending."""
-        sort, status = wanted["sortBy"], wanted["status"]
-        (other,) = self._rows.keys() - {sort}
+        sort, status = _field(query, "sortBy"), _field(query, "status")
+        (other,) = {SORT_BY_POST_AT, SORT_BY_CREATED_AT} - {sort}
         rows, also = (
-            _between(self._rows[name], wanted[name + "After"], wanted[name + "Before"])
-            for name in (sort, other)
+            _between(self._rows[n], _field(query, n + "After"), _field(query, n + "Before"))
+            for n in (sort, other)
         )
         if len(also) < len(self.hooks):
-            kept = {hook["id"] for _, _, hook in also}
-            rows = [row for row in rows if row[2]["id"] in kept]
+            kept = {hook.number for _, _, hook in also}
+            rows = [row for row in rows if row[2].number in kept]
         return [row for row in rows if row[2]["status"] == status] if status else rows
 
-    def _chosen(self, wanted: dict[str, Any]) -> list[_LocalHook]:
+    def _chosen(self, fields: dict[str, Any]) -> list[_LocalHook]:
         """The hooks that a bulk call names, in whatever state."""
-        if wanted["hookIDs"] is not None:
-            ids = dict.fromkeys(wanted["hookIDs"])
-            return [self.hooks[hook_id] for hook_id in ids if hook_id in self.hooks]
-        rows, path = self._rows[SORT_BY_POST_AT], wanted["endpointKey"]
-        if wanted["sequenceID"] is not None:
-            return []  # no hook here is in a sequence
-        start, end = (bisect.bisect_left(rows, (wanted[n],)) for n in ("startTime", "endTime"))
-        return [hook for _, _, hook in rows[start:end] if path in (None, hook["path"])]
+        names = ("hookIDs", "startTime", "endTime", "limit", "endpointKey", "sequenceID")
+        ids, *others = (_field(fields, name) for name in names)
+        given = [value is not None for value in others]
+        if not all(given[:3]) if ids is None else any(given):
+            raise ValueError("pass either hookIDs, or startTime, endTime and limit")
+        if ids is None:
+            start, end, _, path, sequence = others
+            found = [row[2] for row in _between(self._rows[SORT_BY_POST_AT], start, end)]
+            # No hook here is in a sequence.
+            return [hook for hook in found if path in (None, hook["path"]) and sequence is None]
+        if len(ids) > 1000 or not all(type(hook_id) is str for hook_id in ids):
+            raise ValueError("hookIDs must be at most 1000 strings")
+        return [self.hooks[hook_id] for hook_id in dict.fromkeys(ids) if hook_id in self.hooks]
 
     def _use_quota(self, now: datetime) -> dict[str, str]:
         """Count one hook against its calendar month; the headers that tell so."""
         month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        if month != self._month:
-            self._month, self._used = month, 0
-        allowed = self._used < self._quota
-        self._used += allowed
-        left, resets_at = self._quota - self._used, (month + timedelta(days=32)).replace(day=1)
-        facts: dict[str, Any] = {"Limit": self._quota, "Usage": self._used, "Remaining": left}
-        facts["Resets-At"] = _format_time(resets_at)
+        allowed = self._used.get(month, 0) < self._quota
+        used = self._used[month] = self._used.get(month, 0) + allowed
+        facts: dict[str, object] = {"Limit": self._quota, "Usage": used}
+        facts["Remaining"] = self._quota - used
+        facts["Resets-At"] = _format_time((month + timedelta(days=32)).replace(day=1))
         headers = {f"Posthook-HookQuota-{name}": str(fact) for name, fact in facts.items()}
         if not allowed:
             raise RateLimitError("Rate limit exceeded", headers)
         return headers
 
-    def _token(self, hook_id: str, number: str, verb: str) -> str:
+    def _token(self, path: str) -> str:
         """What makes a callback URL unguessable: made anew to compare, so that none is kept."""
-        return _hexmac(self._secret, f"{hook_id} {number} {verb}".encode())[:40]
+        return _hexmac(self._secret, path.encode())[:40]
 
 
 _BULK: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {  # what it does, to which status
@@ -3999,9 +4016,11 @@ _BULK: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {  # what it d
 }
 
 
-def _between(rows: list[Any], after: datetime | None, before: datetime | None) -> list[Any]:
-    start = bisect.bisect_right(rows, (after, "~")) if after else 0  # "~" sorts last
-    return rows[start : bisect.bisect_left(rows, (before,)) if before else len(rows)]
+def _between(rows: list[Any], low: tuple[Any, ...] | None, high: Any) -> list[Any]:
+    """The sorted rows from one key up to another; None is no bound."""
+    start = bisect.bisect_left(rows, low) if low else 0
+    end = bisect.bisect_left(rows, high) if high else len(rows)
+    return rows[start:end] if end - start < len(rows) else rows
 
 
 def _retry_seconds(retries: dict[str, Any], tries: int, random: float) -> float:
@@ -4021,81 +4040,75 @@ def _callback_seconds(header: str | None) -> float:
     return min(max(float(text), _ACCEPT_SECONDS[0]), _ACCEPT_SECONDS[1])
 
 
-# Reading API calls: what is on the wire becomes what _Project's operations want. A ValueError, or
-# what else comes of parsing, refuses the call with 400.
+# Reading API calls.
 
 _MAX_DATA = 65_536  # bytes of encoded data
 
 
-def _read_object(body: bytes) -> dict[str, Any]:
+def _read_object(query: str, body: bytes) -> dict[str, Any]:
     value = json.loads(body.decode())
     if type(value) is not dict:
         raise ValueError("the body must be a JSON object")
     return value
 
 
-def _field(fields: dict[str, Any], name: str, kind: type, span: Any = None) -> Any:
-    """A field of exactly that type, and within the span; None if it is null or absent."""
+def _read_query(query: str, body: bytes) -> dict[str, Any]:
+    from urllib.parse import parse_qsl
+
+    pairs = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)  # an offset has a plus
+    given: dict[str, Any] = {"limit": "10", "sortBy": SORT_BY_POST_AT}
+    given.update((name, text) for name, text in pairs if text or name == "limit")
+    return {**given, "limit": int(given["limit"].encode())}  # bytes: ASCII digits alone
+
+
+def _field(fields: dict[str, Any], name: str) -> Any:
+    """A field, as _FIELDS has it read; None if it is null or absent."""
+    kind, read, *allowed = _FIELDS[name]
     value = fields.get(name)
-    if value is not None:
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise ValueError(f"{name} must be of type {kind.__name__}")
-        if span and not span[0] <= value <= span[1]:
-            raise ValueError(f"{name} must be {span[0]} to {span[1]}")
+    if value is None:
+        return None
+    if type(value) is not kind and (kind, type(value)) != (float, int):
+        raise ValueError(f"{name} must be of type {kind.__name__}")
+    try:
+        value = read(value)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{name} is invalid: {error}") from None
+    is_text = isinstance(value, str)
+    if allowed and not (value in allowed if is_text else allowed[0] <= value <= allowed[1]):
+        word = " or " if is_text else " to "
+        raise ValueError(f"{name} must be {word.join(map(str, allowed))}")
     return value
 
 
-def _read_schedule(query: str, body: bytes) -> tuple[Any, ...]:
-    """A datetime or a timedelta, the path, the data, and the retryOverride."""
-    fields = _read_object(body)
-    if not _field(fields, "path", str):
-        raise ValueError("path is required")
-    data, deep = fields.get("data", {}), fields
-    for _ in range(50):  # what could just be read must also fit into an answer
-        deep = {"": deep}
-    _encode(deep)
-    if len(_encode(data)) > _MAX_DATA:
-        raise PayloadTooLargeError("Payload exceeds 64 KB limit")
-    return _read_moment(fields), fields["path"], data, _read_override(fields)
-
-
-def _read_moment(fields: dict[str, Any]) -> Any:
-    """What the one scheduling mode says; a delay stays one until the clock is read."""
-    given = [name for name in _MODES if fields.get(name) is not None]
-    if len(given) != 1:
+def _post_at(fields: dict[str, Any], now: datetime) -> datetime:
+    """What the one scheduling mode says."""
+    names = ("postAt", "postAtLocal", "postIn", "timezone")
+    moment, local, delay, zone = (_field(fields, name) for name in names)
+    if [moment, local, delay].count(None) != 2:
         raise ValueError("exactly one of postAt, postAtLocal and postIn is required")
-    text, zone = _field(fields, given[0], str), _field(fields, "timezone", str)
-    if (zone is None) == (given == ["postAtLocal"]):
+    if (zone is None) != (local is None):
         raise ValueError("timezone belongs to postAtLocal: both or neither")
-    try:
-        return _MODES[given[0]](text, zone)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{given[0]} is invalid: {error}") from None
+    if local is not None:
+        return _from_local(local, zone)
+    return moment or now + timedelta(seconds=delay)
 
 
-def _from_delay(text: str, zone: None) -> timedelta:
-    delay = timedelta(seconds=_parse_duration(text))
-    if not timedelta(seconds=1) <= delay <= timedelta(days=365):
-        raise ValueError("it must be 1 second to 365 days")
-    return delay
-
-
-def _from_local(text: str, zone: str) -> datetime:
+def _from_local(text: str, name: str) -> datetime:
     """The instant of a local time: the first of two, or the end of the gap that it falls into."""
     from zoneinfo import ZoneInfo
 
     if not re.fullmatch(r"(?a)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", text):
-        raise ValueError("it must be YYYY-MM-DDTHH:MM:SS, without a zone")
+        raise ValueError("postAtLocal must be YYYY-MM-DDTHH:MM:SS, without a zone")
     local = datetime.fromisoformat(text)
     try:
-        tz = ZoneInfo(zone)
+        zone = ZoneInfo(name)
     except Exception:  # KeyError, ValueError, OSError, UnicodeError: whatever the name leads to
-        raise BadRequestError("timezone is not known here: an IANA name is needed") from None
+        raise ValueError("timezone is not known here: an IANA name is needed") from None
 
     def wall(moment: datetime) -> datetime:
-        return moment.astimezone(tz).replace(tzinfo=None)
+        return moment.astimezone(zone).replace(tzinfo=None)
 
-    low, high = sorted(local.replace(tzinfo=tz, fold=fold).astimezone(_UTC) for fold in (0, 1))
+    low, high = sorted(local.replace(tzinfo=zone, fold=fold).astimezone(_UTC) for fold in (0, 1))
     if wall(low) == local:
         return low
     while high - low > timedelta(seconds=1):  # between the two, the clock jumps over `local`
@@ -4104,107 +4117,68 @@ def _from_local(text: str, zone: str) -> datetime:
     return high
 
 
-_MODES: dict[str, Callable[..., Any]] = {
-    "postAt": lambda text, zone: _parse_time(text).astimezone(_UTC),
-    "postAtLocal": _from_local,
-    "postIn": _from_delay,
-}
-_OVERRIDE: dict[str, tuple[type, Any]] = {  # type and span
-    "minRetries": (int, (1, 15)),
-    "delaySecs": (int, (5, 60)),
-    "maxDelaySecs": (int, (60, 3600)),
-    "backoffFactor": (float, (1.1, 4.0)),
-    "jitter": (bool, None),
-}
-_NEEDED = {
-    STRATEGY_FIXED: ("minRetries", "delaySecs"),
-    STRATEGY_EXPONENTIAL: ("minRetries", "delaySecs", "maxDelaySecs"),
-}
-
-
-def _read_override(fields: dict[str, Any]) -> dict[str, Any] | None:
-    override: dict[str, Any] | None = _field(fields, "retryOverride", dict)
-    if override is not None:
-        needed = _NEEDED.get(_field(override, "strategy", str))
-        if needed is None:
-            raise ValueError("strategy must be fixed or exponential")
-        values = {name: _field(override, name, *rule) for name, rule in _OVERRIDE.items()}
-        if None in map(values.get, needed):
-            raise ValueError(f"retryOverride needs {', '.join(needed)}")
+def _read_override(override: dict[str, Any]) -> dict[str, Any]:
+    names = ("strategy", "minRetries", "delaySecs", "maxDelaySecs", "backoffFactor", "jitter")
+    values = [_field({"strategy": "missing", **override}, name) for name in names]
+    needed = names[: 4 if values[0] == STRATEGY_EXPONENTIAL else 3]
+    if None in values[: len(needed)]:
+        raise ValueError(f"it needs {', '.join(needed)}")
     return override
 
 
-_CHOICES = {  # of a list call, the default first
-    "status": ("", STATUS_PENDING, STATUS_RETRY, STATUS_COMPLETED, STATUS_FAILED),
-    "sortBy": (SORT_BY_POST_AT, SORT_BY_CREATED_AT),
-    "sortOrder": (SORT_ORDER_ASC, SORT_ORDER_DESC),
+def _read_cursor(text: str) -> tuple[datetime, str]:
+    moment, _, rest = text.partition("_")
+    return _parse_time(moment), rest
+
+
+# Keys that stand in a sorted list before, or after, all rows of one moment.
+_BEFORE = (str, lambda text: (_parse_time(text), ""))
+_AFTER = (str, lambda text: (_parse_time(text), "~"))
+# What a field is in JSON, what reads it, and then its choices, or the least and the most.
+_FIELDS: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("path", "postAtLocal", "timezone", "endpointKey", "sequenceID"), (str, str)),
+    "postAt": (str, lambda text: _parse_time(text).astimezone(_UTC)),
+    "postIn": (str, _parse_duration, 1, 31_536_000),
+    "retryOverride": (dict, _read_override),
+    "strategy": (str, str, STRATEGY_FIXED, STRATEGY_EXPONENTIAL),
+    "minRetries": (int, int, 1, 15),
+    "delaySecs": (int, int, 5, 60),
+    "maxDelaySecs": (int, int, 60, 3600),
+    "backoffFactor": (float, float, 1.1, 4.0),
+    "jitter": (bool, bool),
+    "hookIDs": (list, list),
+    "limit": (int, int, 1, 1000),
+    "status": (str, str, STATUS_PENDING, STATUS_RETRY, STATUS_COMPLETED, STATUS_FAILED),
+    "sortBy": (str, str, SORT_BY_POST_AT, SORT_BY_CREATED_AT),
+    "sortOrder": (str, str.upper, SORT_ORDER_ASC, SORT_ORDER_DESC),
+    "cursor": (str, _read_cursor),
+    **dict.fromkeys(("startTime", "endTime", "postAtBefore", "createdAtBefore"), _BEFORE),
+    **dict.fromkeys(("postAtAfter", "createdAtAfter"), _AFTER),
 }
 
-
-def _read_list(query: str, body: bytes) -> dict[str, Any]:
-    from urllib.parse import parse_qsl
-
-    pairs = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)  # an offset has a plus
-    given: dict[str, Any] = {name: text for name, text in pairs if text or name == "limit"}
-    given["sortOrder"] = given.get("sortOrder", SORT_ORDER_ASC).upper()
-    for name, choices in _CHOICES.items():
-        if given.setdefault(name, choices[0]) not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(filter(None, choices))}")
-    given["limit"] = int(given.get("limit", "10").encode())  # bytes: ASCII digits alone
-    _field(given, "limit", int, (1, 1000))
-    for name in ("postAtAfter", "postAtBefore", "createdAtAfter", "createdAtBefore"):
-        given[name] = _parse_time(given[name]) if name in given else None
-    if "cursor" in given:
-        moment, _, text = given["cursor"].partition("_")
-        given["cursor"] = _parse_time(moment), text
-    return given
-
-
-_RANGE = {"startTime": str, "endTime": str, "limit": int, "endpointKey": str, "sequenceID": str}
-
-
-def _read_bulk(query: str, body: bytes) -> dict[str, Any]:
-    fields = _read_object(body)
-    ids = _field(fields, "hookIDs", list)
-    wanted = {name: _field(fields, name, kind) for name, kind in _RANGE.items()}
-    needed = ["startTime", "endTime", "limit"] if ids is None else []
-    given = [name for name in wanted if wanted[name] is not None]
-    if given[: len(needed)] != needed or (ids is not None and given):
-        raise ValueError("pass either hookIDs, or startTime, endTime and limit")
-    if ids is None:
-        _field(fields, "limit", int, (1, 1000))
-        wanted.update((name, _parse_time(wanted[name])) for name in needed[:2])
-    elif len(ids) > 1000 or not all(type(hook_id) is str for hook_id in ids):
-        raise ValueError("hookIDs must be at most 1000 strings")
-    return {"hookIDs": ids, **wanted}
-
-
-_ROUTES: tuple[tuple[str, str, Any, Callable[..., _LocalAnswer]], ...] = (
-    ("POST", "/v1/hooks", _read_schedule, _Project.schedule),
-    ("GET", "/v1/hooks", _read_list, _Project.page),
-    ("GET", "/v1/hooks/([^/]+)", None, _Project.get),
-    ("DELETE", "/v1/hooks/([^/]+)", None, _Project.delete),
-    ("POST", "/v1/hooks/bulk/(retry|replay|cancel)", _read_bulk, _Project.bulk),
-    ("POST", _CALLBACKS + "([^/]+)/([0-9]+)/(ack|nack)/(.*)", None, _Project.callback),
+_ROUTES: tuple[tuple[str, Any, Callable[..., _LocalAnswer]], ...] = (
+    ("POST /v1/hooks", _read_object, _Project.schedule),
+    ("GET /v1/hooks", _read_query, _Project.page),
+    ("GET /v1/hooks/([^/]+)", None, _Project.get),
+    ("DELETE /v1/hooks/([^/]+)", None, _Project.delete),
+    ("POST /v1/hooks/bulk/(retry|replay|cancel)", _read_object, _Project.bulk),
+    (f"POST ({_CALLBACKS}([^/]+)/([0-9]+)/(ack|nack))/(.*)", None, _Project.callback),
 )
 
 
-def _route(method: str, path: str) -> tuple[Any, Any, tuple[str, ...]]:
+def _route(call: str) -> tuple[Any, Callable[..., _LocalAnswer], tuple[str, ...]]:
     """How to read a call, what does it, and the names in its path."""
-    for verb, pattern, read, act in _ROUTES:
-        match = re.fullmatch(pattern, path)
-        if match and verb == method:
+    for pattern, read, act in _ROUTES:
+        match = re.fullmatch(pattern, call)
+        if match:
             return read, act, match.groups()
     raise NotFoundError("Not found")
 
 
 def _encode(value: Any) -> bytes:
     """The value as JSON. NaN and what is too large for a float, read as infinity: ValueError."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair is JSON only as an escape
-        return json.dumps(value, separators=(",", ":")).encode()
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode(errors="backslashreplace")  # which makes half a surrogate pair JSON's escape
 
 
 def _on_the_wire(text: str) -> str:
@@ -4220,68 +4194,18 @@ def _thread(target: Callable[..., object], *arguments: object) -> threading.Thre
     return thread
 
 
-# The HTTP face. What inherits from http.server is made inside of functions, because importing that
-# takes its time.
-
 _MAX_BODY = 16 * 1_048_576  # bytes that are read to keep the connection, whatever they are
 
 
-def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: int) -> Any:
-    """A server on 127.0.0.1 that has ``answer`` answer its calls, each connection on a thread.
-
-    Its ``stop()`` cuts the connections, and returns when every thread has ended.
-    """
-    import socket
-    from http.server import ThreadingHTTPServer
-    from socketserver import TCPServer
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size = 1024
-        allow_reuse_address = os.name == "posix"  # elsewhere it would let two servers share a port
-        server_bind = TCPServer.server_bind  # without the DNS look-up that HTTPServer adds
-        stopping = False
-        thread: threading.Thread
-        calls: dict[threading.Thread, socket.socket] = {}
-
-        def accept(self) -> None:  # serve_forever() would look twice a second whether to stop
-            while not self.stopping:
-                self.handle_request()
-
-        def process_request(self, request: Any, client_address: Any) -> None:
-            self.calls = {t: c for t, c in self.calls.items() if t.is_alive()}
-            self.calls[_thread(self.process_request_thread, request, client_address)] = request
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            _log().debug("a connection to LocalPosthook was dropped", exc_info=True)
-
-        def stop(self) -> None:
-            self.stopping = True
-            with contextlib.suppress(OSError):  # a call, so that accept() looks
-                socket.create_connection(self.socket.getsockname(), 1.0).close()
-            self.thread.join()
-            self.server_close()
-            for thread, connection in self.calls.items():
-                with contextlib.suppress(OSError):  # it has ended by itself
-                    connection.shutdown(socket.SHUT_RDWR)
-                thread.join()
-
-    try:
-        server = Server(("127.0.0.1", port), _connection_class(answer))
-    except (OSError, OverflowError) as error:
-        problem = f"cannot listen on 127.0.0.1:{port}: {error}"
-        raise PosthookConnectionError(problem, maybe_sent=False) from error
-    server.thread = _thread(server.accept)
-    return server
-
-
-def _connection_class(answer: Callable[[str, str, str, bytes], _LocalAnswer]) -> Any:
+@functools.lru_cache(None)
+def _connection_class() -> Any:
+    """What answers the calls of one connection; http.server takes its time to be imported."""
     from http.server import BaseHTTPRequestHandler
 
     class Connection(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        default_request_version = "HTTP/1.0"  # of a line that is no HTTP: answer it properly
         disable_nagle_algorithm = True
-        wbufsize = -1  # one write an answer
+        server: Any  # the LocalPosthook
 
         def do_GET(self) -> None:
             length, *more = self.headers.get_all("Content-Length", ["0"])
@@ -4295,30 +4219,23 @@ def _connection_class(answer: Callable[[str, str, str, bytes], _LocalAnswer]) ->
                 self.close_connection |= self.request_version == "HTTP/1.0"
                 if len(body) == int(length):  # else the client is gone, and next is the end
                     key = self.headers.get("X-API-Key", "").strip()
-                    self.reply(*answer(self.command, self.path, key, body))
+                    self.reply(*self.server._answer(self.command, self.path, key, body))
 
         do_POST = do_DELETE = do_PUT = do_PATCH = do_HEAD = do_OPTIONS = do_GET
-
-        def handle_expect_100(self) -> bool:
-            go_on = super().handle_expect_100()
-            self.wfile.flush()  # the client waits for it, and only then sends its body
-            return go_on
 
         def send_error(self, code: int, message: str | None = None, explain: object = None) -> None:
             self.close_connection = True  # its body, if any, was not read
             self.reply(code, {"error": message or "the request is invalid"}, {})
 
         def reply(self, status: int, payload: object, headers: Mapping[str, str]) -> None:
-            text = json.dumps(payload).encode()
-            self.send_response_only(status)  # the plain one also logs to stderr
-            fields = {"Content-Type": "application/json", "Content-Length": len(text), **headers}
+            body = json.dumps(payload).encode()
+            fields = {"Content-Type": "application/json", "Content-Length": len(body), **headers}
             if self.close_connection:
                 fields["Connection"] = "close"
-            for name, value in fields.items():
-                self.send_header(name, str(value))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(text)
+            lines = [f"HTTP/1.1 {status} {self.responses[status][0]}"]
+            lines += [f"{name}: {value}" for name, value in fields.items()]
+            head = "\r\n".join([*lines, "", ""]).encode()
+            self.wfile.write(head if self.command == "HEAD" else head + body)  # in one piece
 
     return Connection
 
