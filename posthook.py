@@ -82,6 +82,8 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
     _Body = dict[str, object]  # a request's JSON object, or a query, by the API's names
+else:
+    Any = object  # for programs that evaluate the models' annotations, as FastAPI does
 
 __version__ = "1.0.0"
 
@@ -162,7 +164,6 @@ class PosthookError(Exception):
         retry_after: seconds that the server asked to wait (``Retry-After``), or None.
     """
 
-    message: str
     status_code: int | None = None
     code: str = ""
     headers: Mapping[str, str] | None = None
@@ -184,8 +185,7 @@ class PosthookError(Exception):
         self.headers = None if headers is None else _Headers(headers)
 
     def __repr__(self) -> str:
-        name = type(self).__name__
-        return f"{name}(message={self.message!r}, status_code={self.status_code})"
+        return f"{type(self).__name__}(message={self.message!r}, status_code={self.status_code})"
 
 
 class _StatusError(PosthookError):
@@ -286,16 +286,10 @@ class SignatureVerificationError(PosthookError):
         self.reason: str = reason
 
 
-_STATUS_ERRORS = {cls.status_code: cls for cls in _StatusError.__subclasses__()}
-
-
-def _status_error(status: int, message: str, headers: Mapping[str, str]) -> PosthookError:
-    """The error for an HTTP status that is not 2xx."""
-    if status in _STATUS_ERRORS:
-        return _STATUS_ERRORS[status](message, headers)
-    if 500 <= status <= 599:
-        return InternalServerError(message, status, headers)
-    return PosthookError(message, status_code=status, code="unknown_error", headers=headers)
+_STATUS_ERRORS: dict[int | None, type[PosthookError]] = {
+    **{cls.status_code: cls for cls in _StatusError.__subclasses__()},
+    **dict.fromkeys(range(500, 600), InternalServerError),
+}
 
 
 # ==================================================================================================
@@ -329,12 +323,9 @@ class _Model:
         return self._values() == other._values()
 
     def __repr__(self) -> str:
-        shown = [
-            f"{f.name}={_repr.repr(getattr(self, f.name))}"
-            for f in fields(self)  # type: ignore[arg-type]
-            if f.repr
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        names = [f.name for f in fields(self) if f.repr]  # type: ignore[arg-type]
+        shown = ", ".join(f"{name}={_repr.repr(getattr(self, name))}" for name in names)
+        return f"{type(self).__name__}({shown})"
 
 
 class _Value(_Model):
@@ -392,15 +383,8 @@ class HookRetryOverride(_Value):
 
     def to_dict(self) -> dict[str, Any]:
         """The API's object, without what was not given."""
-        given = {
-            "minRetries": self.min_retries,
-            "delaySecs": self.delay_secs,
-            "strategy": self.strategy,
-            "backoffFactor": self.backoff_factor,
-            "maxDelaySecs": self.max_delay_secs,
-            "jitter": self.jitter or None,
-        }
-        return {name: value for name, value in given.items() if value is not None}
+        given = {_api_name(f.name): getattr(self, f.name) for f in fields(self)}
+        return {n: value for n, value in given.items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -414,10 +398,8 @@ class HookSequenceData(_Value):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> HookSequenceData:
         """Read the API's object; what is missing or no text becomes ``""``."""
-        get = data.get
-        return cls(
-            _text(get("sequenceID")), _text(get("stepName")), _text(get("sequenceLastRunAt"))
-        )
+        names = ("sequenceID", "stepName", "sequenceLastRunAt")
+        return cls(*[_text(data.get(name)) for name in names])
 
 
 @dataclass(repr=False, eq=False)
@@ -458,25 +440,27 @@ class Hook(_Model):
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Hook:
         """Read the API's object; what is missing or of a wrong type takes its default."""
-        get = data.get
-        domain, sequence, override = get("domain"), get("sequenceData"), get("retryOverride")
-        return cls(
-            _text(get("id")),
-            _text(get("path")),
-            get("data"),
-            _time(get("postAt")),
-            _text(get("status")),
-            _number(get("postDurationSeconds")),
-            _time(get("createdAt")),
-            _time(get("updatedAt")),
-            domain if type(domain) is str else None,
-            _whole(get("attempts")),
-            _text(get("failureError")),
-            HookSequenceData.from_dict(sequence) if sequence and type(sequence) is dict else None,
-            HookRetryOverride.from_dict(override) if override and type(override) is dict else None,
-            None,
-            data,
-        )
+        # The fast way, for pages of a thousand: no call for what has its type, nor of __init__.
+        get, hook = data.get, cls.__new__(cls)
+        hook.id = it if type(it := get("id")) is str else ""
+        hook.path = it if type(it := get("path")) is str else ""
+        hook.data = get("data")
+        hook.post_at = _time(get("postAt"))
+        hook.status = it if type(it := get("status")) is str else ""
+        seconds = get("postDurationSeconds")
+        hook.post_duration_seconds = seconds if type(seconds) is float else _number(seconds)
+        hook.created_at = _time(get("createdAt"))
+        hook.updated_at = _time(get("updatedAt"))
+        hook.domain = it if type(it := get("domain")) is str else None
+        hook.attempts = it if type(it := get("attempts")) is int else 0
+        hook.failure_error = it if type(it := get("failureError")) is str else ""
+        hook.sequence_data = hook.retry_override = hook.quota = None
+        if type(it := get("sequenceData")) is dict and it:
+            hook.sequence_data = HookSequenceData.from_dict(it)
+        if type(it := get("retryOverride")) is dict and it:
+            hook.retry_override = HookRetryOverride.from_dict(it)
+        hook.raw = data
+        return hook
 
 
 class Page(list["Hook"]):
@@ -590,6 +574,10 @@ class Result(_Value):
         return cls("nack", None, error)
 
 
+def _api_name(name: str) -> str:
+    return name[0] + name.title().replace("_", "")[1:]  # sort_by -> sortBy
+
+
 # What a field of the server's may be, else its default. `type() is` keeps bool out of the numbers.
 
 
@@ -606,6 +594,16 @@ def _number(value: object) -> float:
         return float(value) if type(value) in (int, float) else 0.0  # type: ignore[arg-type]
     except OverflowError:
         return 0.0
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(text: str) -> int | None:
+    """A header's whole number, of 18 digits at most: int() of more takes quadratic time."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 # RFC 3339, one reader and one writer. datetime.fromisoformat alone takes neither "Z" nor three of
@@ -628,22 +626,24 @@ def _parse_time(text: str) -> datetime:
     return moment + timedelta(seconds=1) if leap else moment
 
 
-_NO_TIME_ERRORS = (TypeError, ValueError, OverflowError)
-_from_iso = datetime.fromisoformat if sys.version_info >= (3, 11) else _parse_time
+_NO_TIME_ERRORS = (AttributeError, TypeError, ValueError, OverflowError)
+_from_iso = (
+    datetime.fromisoformat
+    if sys.version_info >= (3, 11)
+    else lambda text: datetime.fromisoformat(text.replace("Z", "+00:00"))
+)
 
 
 def _time(value: Any) -> datetime:
     """Read a time that the server sent; one that is absent or unreadable is _NO_TIME."""
     try:
         moment = _from_iso(value)  # a sixth of what _parse_time takes, and right for most
-        if moment.tzinfo is not None:
-            return moment
     except _NO_TIME_ERRORS:
-        pass
-    try:
-        return _parse_time(value)
-    except _NO_TIME_ERRORS:
-        return _NO_TIME
+        try:
+            moment = _parse_time(value)
+        except _NO_TIME_ERRORS:
+            return _NO_TIME
+    return moment if moment.tzinfo is not None else _NO_TIME
 
 
 def _format_time(moment: datetime) -> str:
@@ -651,10 +651,8 @@ def _format_time(moment: datetime) -> str:
     return moment.astimezone(_UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
-# Durations, one reader and one writer: days, hours, minutes, seconds, each once, large first.
-
+# Days, hours, minutes, seconds, each once, large first.
 _DURATION = r"(?a)(?:(\d{1,12})d)?(?:(\d{1,12})h)?(?:(\d{1,12})m)?(?:(\d{1,12})s)?"
-_UNIT_SECONDS = (86_400, 3_600, 60, 1)
 
 
 def _parse_duration(text: str) -> int:
@@ -662,13 +660,7 @@ def _parse_duration(text: str) -> int:
     match = re.fullmatch(_DURATION, text)
     if not text or match is None:
         raise ValueError(f'no duration such as "90s", "5m" or "1d2h30m": {text[:40]!r}')
-    return sum(int(n or 0) * unit for n, unit in zip(match.groups(), _UNIT_SECONDS))
-
-
-def _format_duration(delay: timedelta) -> str:
-    """Write a timedelta as whole seconds, rounded up so that a hook never comes early."""
-    seconds, rest = divmod(delay, timedelta(seconds=1))
-    return f"{seconds + bool(rest)}s"
+    return sum(int(n or 0) * unit for n, unit in zip(match.groups(), (86_400, 3_600, 60, 1)))
 
 
 # ==================================================================================================
@@ -692,7 +684,6 @@ if TYPE_CHECKING:
     _AsgiReceive = Callable[[], Awaitable[_AsgiMessage]]
     _AsgiSend = Callable[[_AsgiMessage], Awaitable[None]]
     _AsgiApp = Callable[[_AsgiMessage, _AsgiReceive, _AsgiSend], Coroutine[Any, Any, None]]
-    _LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 
 def create_signatures(signing_key: _SigningKey = None) -> SignaturesService:
@@ -761,8 +752,10 @@ class SignaturesService:
         stamps, signatures = own.get("timestamp"), own.get("signature")
         if not stamps or not signatures:
             raise _untrusted("missing_header", "Signature" if stamps else "Timestamp")
-        digits = _timestamp(stamps)
-        stamp = int(digits)
+        digits = stamps[0].strip()
+        stamp = _count(digits)
+        if stamp is None or stamps.count(stamps[0]) < len(stamps):
+            raise _untrusted("bad_timestamp")
         age = (int(time.time()) if now is None else now // 1) - stamp
         if not -tolerance <= age <= tolerance:  # put like this, NaN does not pass
             raise _untrusted("in_future", -age) if age < 0 else _untrusted("too_old", age)
@@ -841,7 +834,7 @@ class SignaturesService:
 
         return app
 
-    def lambda_handler(self, f: _Function) -> _LambdaHandler:
+    def lambda_handler(self, f: _Function) -> Callable[[dict[str, Any], object], dict[str, Any]]:
         """An AWS Lambda handler that does what ``wsgi_handler`` says.
 
         It takes the events of API Gateway (REST, and HTTP with payloads 1.0 and 2.0), of Function
@@ -850,9 +843,16 @@ class SignaturesService:
         call = _calling(f, in_loop=False)
 
         def handler(event: dict[str, Any], context: object = None) -> dict[str, Any]:
-            method, headers = _lambda_request(event)
-            reply = _at_once(_respond(self, method, headers, lambda: _lambda_body(event), call))
-            return _lambda_answer(event, reply)
+            origin, method = _lambda_request(event)
+            several = event.get("multiValueHeaders")
+            pairs = _dict(several) or _dict(event.get("headers"))
+            reply = _at_once(_respond(self, method, pairs, lambda: _lambda_body(event), call))
+            status, headers, body = reply
+            answer = {"statusCode": status, "body": body, "isBase64Encoded": False}
+            # A load balancer with multi-value headers switched on ignores the other kind.
+            if several is not None and "elb" in origin:
+                return {**answer, "multiValueHeaders": {n: [v] for n, v in headers.items()}}
+            return {**answer, "headers": headers}
 
         return handler
 
@@ -914,13 +914,11 @@ def _own_headers(headers: _RawHeaders) -> dict[str, list[str]]:
     try:
         pairs: Any = headers if items is None else items()
         for name, value in pairs:
-            lowered = name.lower() if type(name) is str else _header_text(name).lower()
-            if lowered in _OWN_HEADERS:
-                known = _OWN_HEADERS[lowered]
-                if type(value) is str and known not in own:
-                    own[known] = [value]
-                else:
-                    own.setdefault(known, []).extend(_header_texts(value))
+            if not isinstance(name, str):
+                name = name.decode("latin-1") if isinstance(name, bytes) else ""
+            if known := _OWN_HEADERS.get(name.lower()):
+                texts = [value] if type(value) is str else _header_texts(value)
+                own.setdefault(known, []).extend(texts)
     except (TypeError, ValueError) as error:  # cannot be iterated over, or does not give pairs
         kind = type(headers).__name__
         raise TypeError(f"pass the request's headers, a mapping or pairs, not {kind}") from error
@@ -930,26 +928,8 @@ def _own_headers(headers: _RawHeaders) -> dict[str, list[str]]:
 def _header_texts(value: object) -> list[str]:
     """The texts in a header's value, which may be a list; what is no text is left out."""
     values = value if isinstance(value, (list, tuple)) else (value,)
-    return [_header_text(text) for text in values if isinstance(text, (str, bytes))]
-
-
-def _header_text(text: object) -> str:
-    """A header's name or value; "" for what is no text."""
-    if isinstance(text, bytes):
-        return text.decode("latin-1")
-    return str.__str__(text) if isinstance(text, str) else ""  # str() would ask an enum's __str__
-
-
-_MOST_DIGITS = 18  # of a number in a header; int() of a text without limit takes quadratic time
-
-
-def _timestamp(values: list[str]) -> str:
-    """The digits that were signed; a repeated header must say the same again."""
-    digits = values[0].strip()
-    agreed = len(values) == 1 or all(value.strip() == digits for value in values)
-    if agreed and len(digits) <= _MOST_DIGITS and digits.isascii() and digits.isdigit():
-        return digits
-    raise _untrusted("bad_timestamp")
+    texts = (each.decode("latin-1") if isinstance(each, bytes) else each for each in values)
+    return [text for text in texts if isinstance(text, str)]
 
 
 # An entry stands between white space or commas, and holds a comma itself.
@@ -962,7 +942,7 @@ def _is_signed(keys: tuple[bytes, ...], message: bytes, values: list[str]) -> bo
 
     offered = _v1_signatures(" ".join(values))
     for key in keys:
-        right = hmac.digest(key, message, "sha256").hex()
+        right = _hexmac(key, message)
         for signature in offered:
             if hmac.compare_digest(right, signature.lower()):
                 return True
@@ -978,10 +958,11 @@ def _hexmac(key: bytes, message: bytes) -> str:
 def _delivery(body: bytes, stamp: int, own: dict[str, list[str]]) -> Delivery:
     """The delivery in a body whose signature holds."""
     get = _payload(body).get
-    ack_url, nack_url = _callback_urls(own) if "ack-url" in own else (None, None)
+    ack_url = _first(own, "ack-url")
+    nack_url = ack_url and _first(own, "nack-url")
     return Delivery(
         # The signed id first: anyone can put another hook's id into a header.
-        _text(get("id")) or _first(own, "id"),
+        _text(get("id")) or _first(own, "id") or "",
         stamp,
         _text(get("path")),
         get("data"),
@@ -990,19 +971,14 @@ def _delivery(body: bytes, stamp: int, own: dict[str, list[str]]) -> Delivery:
         _time(get("postedAt")),
         _time(get("createdAt")),
         _time(get("updatedAt")),
-        ack_url,
+        ack_url if nack_url else None,
         nack_url,
     )
 
 
-def _callback_urls(own: dict[str, list[str]]) -> tuple[str | None, str | None]:
-    urls = _first(own, "ack-url"), _first(own, "nack-url")
-    return urls if all(urls) else (None, None)
-
-
-def _first(own: dict[str, list[str]], name: str) -> str:
+def _first(own: dict[str, list[str]], name: str) -> str | None:
     values = own.get(name)
-    return values[0].strip() if values else ""
+    return (values[0].strip() or None) if values else None
 
 
 _read_json = json.JSONDecoder().raw_decode  # json.loads would take UTF-16 as well
@@ -1034,15 +1010,15 @@ async def _respond(
     service: SignaturesService, method: object, headers: _RawHeaders, read: _Read, call: _Run
 ) -> _Reply:
     """The core: what came in, verified, handed to the function; what that said, as an answer."""
-    if method != "POST":
-        return _reply(405, {"error": "deliveries are sent by POST"}, {"Allow": "POST"})
     try:
+        if method != "POST":
+            raise _Refused(405, "deliveries are sent by POST")
         body = await read()
         _check_size(len(body))
         delivery = service.parse_delivery(body, headers)
     except _Refused as refused:
         status, why = refused.args
-        return _reply(status, {"error": why})
+        return _reply(status, {"error": why}, {"Allow": "POST"})
     except SignatureVerificationError as error:
         lacking = error.reason == "no_key"
         (_log().error if lacking else _log().info)("a delivery was refused: %s", error)
@@ -1071,6 +1047,8 @@ def _result_reply(result: object, delivery: Delivery) -> _Reply:
         _log().info("nack for hook %.100r: %r", delivery.hook_id, why)
         return _reply(500, {"error": why})
     headers = {}
+    if result.kind == "accept" and delivery.ack_url is None:
+        _log().warning("hook %.100r counts as done: async hooks are off", delivery.hook_id)
     if result.timeout is not None:  # rounded up: no less than what was asked for
         headers["Posthook-Async-Timeout"] = str(int(-(-result.timeout // 1)))
     return _reply({"ack": 200, "accept": 202}[result.kind], {"ok": True}, headers)
@@ -1144,10 +1122,9 @@ async def _wsgi_body(environ: Mapping[str, Any]) -> bytes:
     announced = str(environ.get("CONTENT_LENGTH") or "")
     if not re.fullmatch("[0-9]*", announced):
         raise _Refused(400, "the Content-Length is no number")
-    size = _BODY_LIMIT + 1 if environ.get("wsgi.input_terminated") else 0
-    if announced:
-        size = int(announced) if len(announced) <= _MOST_DIGITS else _BODY_LIMIT + 1
-        _check_size(size)
+    _check_size(size := int(announced[:18] or 0))  # the first digits say that it is too large
+    if not announced and environ.get("wsgi.input_terminated"):
+        size = _BODY_LIMIT + 1
     body = bytearray()
     try:
         while len(body) < size and (piece := environ["wsgi.input"].read(size - len(body))):
@@ -1182,18 +1159,13 @@ async def _asgi_body(receive: _AsgiReceive) -> bytes:
     return bytes(body)
 
 
-def _lambda_request(event: object) -> tuple[str, dict[str, Any]]:
-    """The method and headers of an event. Payload 2.0 has the method inside of requestContext."""
-    fields = _dict(event)
-    http = _dict(_dict(fields.get("requestContext")).get("http"))
-    method = http.get("method") or fields.get("httpMethod")
+def _lambda_request(event: object) -> tuple[dict[str, Any], str]:
+    """The context and the method of an event; payload 2.0 has the latter inside of the former."""
+    origin = _dict(_dict(event).get("requestContext"))
+    method = _dict(origin.get("http")).get("method") or _dict(event).get("httpMethod")
     if not isinstance(method, str):
         raise TypeError("no HTTP request: is it from API Gateway, a Function URL or a balancer?")
-    return method, _dict(fields.get("multiValueHeaders")) or _dict(fields.get("headers"))
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+    return origin, method
 
 
 async def _lambda_body(event: Mapping[str, Any]) -> bytes:
@@ -1204,16 +1176,6 @@ async def _lambda_body(event: Mapping[str, Any]) -> bytes:
         return b64decode(body, validate=True) if event.get("isBase64Encoded") else body
     except (AttributeError, ValueError) as error:
         raise _Refused(400, "the event's body is no text, or no base64") from error
-
-
-def _lambda_answer(event: Mapping[str, Any], reply: _Reply) -> dict[str, Any]:
-    status, headers, body = reply
-    answer = {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}
-    # A load balancer with multi-value headers switched on ignores the other kind.
-    if event.get("multiValueHeaders") is not None and "elb" in _dict(event.get("requestContext")):
-        del answer["headers"]
-        answer["multiValueHeaders"] = {name: [value] for name, value in headers.items()}
-    return answer
 
 
 # ==================================================================================================
@@ -1229,18 +1191,13 @@ class _Call:
     may see; ``repeatable`` says whether sending it twice does no harm.
     """
 
-    __slots__ = ("method", "url", "body", "headers", "secrets", "repeatable", "label")
-
     def __init__(
         self, method: str, url: str, body: bytes | None = None, *, repeatable: bool = True
     ) -> None:
-        self.method = method
-        self.url = url
-        self.body = body
+        self.method, self.url, self.body = method, url, body
         self.headers: dict[str, str] = {}
         self.secrets: dict[str, str] = {}
-        self.repeatable = repeatable
-        self.label = url.partition("?")[0]
+        self.repeatable, self.label = repeatable, url.partition("?")[0]
 
 
 class _Answer:
@@ -1258,7 +1215,6 @@ class _Answer:
 
 # Arguments: what can only be wrong is refused here, the rest is the server's to judge.
 
-_CONTROL = r"[\x00-\x1f\x7f]"
 _MOST_HOOKS = 1000  # the service's limit for a page, for bulk ids and for a bulk range
 _LONGEST_TIMEOUT = 20 * 86_400.0  # seconds; a socket takes no more than 24 days
 
@@ -1298,18 +1254,21 @@ def _schedule_call(
         body["postAtLocal"], body["timezone"] = _local_time(when, zone)
     elif zone is not None:
         raise ValueError("timezone belongs to post_at_local: leave it out, or use that mode")
+    elif mode == "post_at":
+        body["postAt"] = _moment(mode, when)
     else:
-        body[_api_name(mode)] = _moment(mode, when) if mode == "post_at" else _delay(when)
+        body["postIn"] = _delay(when)
     if isinstance(override, HookRetryOverride):
         body["retryOverride"] = override.to_dict()
     elif override is not None:
-        raise TypeError("retry_override is a HookRetryOverride")
+        kind = type(override).__name__
+        raise TypeError(f"retry_override is a HookRetryOverride(min_retries=...), not {kind}")
     return _Call("POST", "/v1/hooks", _json_body(body, "data"), repeatable=False)
 
 
 def _checked_path(path: str) -> str:
     _checked_text("path", path, 'text such as "/webhooks/x"')
-    if not path.startswith("/") or re.search(_CONTROL, path):
+    if not path.startswith("/") or re.search(r"[\x00-\x1f\x7f]", path):
         raise ValueError('path begins with "/" and has no control characters: "/webhooks/x"')
     return path
 
@@ -1329,7 +1288,7 @@ def _moment(name: str, value: object) -> str:
 
 def _delay(value: object) -> str:
     """A duration as the API takes it: text unchanged, a timedelta in whole seconds, never early."""
-    text = _format_duration(value) if isinstance(value, timedelta) else value
+    text = f"{-(value // timedelta(seconds=-1))}s" if isinstance(value, timedelta) else value
     text = _checked_text("post_in", text, 'a timedelta, or text such as "90s", "5m", "1d2h30m"')
     if text.startswith("-") or not text.strip("0dhms"):
         raise ValueError("post_in is longer than zero; for a past time use post_at")
@@ -1355,48 +1314,45 @@ def _local_time(value: object, zone: object) -> tuple[str, str]:
 
 
 def _checked_id(id: object) -> str:
-    return _checked_text("a hook id", id, "text: pass str(id)")
+    return _checked_text(
+        "a hook id", id, f"text: pass {'hook.id' if isinstance(id, Hook) else 'str(id)'}"
+    )
 
 
 def _hook_call(method: str, id: str) -> _Call:
-    from urllib.parse import quote
-
     if not id or _checked_id(id) in (".", ".."):  # the dots would name another resource
         raise ValueError("hook id is required")
-    return _Call(method, f"/v1/hooks/{quote(id, safe='')}")
+    return _Call(method, f"/v1/hooks/{_quoted(id)}")
 
 
 def _list_call(query: Mapping[str, object]) -> _Call:
-    from urllib.parse import urlencode
-
-    # urlencode calls str(), which gives an enum's name, not its value.
-    given = {n: value.encode() if isinstance(value, str) else value for n, value in query.items()}
-    return _Call("GET", f"/v1/hooks?{urlencode(given)}" if given else "/v1/hooks")
+    given = "&".join(f"{name}={_quoted(value)}" for name, value in query.items())
+    return _Call("GET", f"/v1/hooks?{given}" if given else "/v1/hooks")
 
 
-def _list_query(*, limit: int | None, offset: int | None, **filters: object) -> _Body:
+def _quoted(value: object) -> str:
+    """Percent-encoded, as by urllib.parse.quote, which would take 2 ms to import."""
+    text = value if isinstance(value, str) else str(value)  # str() would give an enum's name
+    return re.sub(rb"[^\w.~-]", lambda byte: b"%%%02X" % ord(byte[0]), text.encode()).decode()
+
+
+def _list_query(**given: object) -> _Body:
     """The query of one page; a parameter that is None or "" is left out."""
     query: _Body = {}
-    if limit is not None:
-        query["limit"] = _checked_count("limit", limit)
-    if offset is not None:
-        if type(offset) is not int or offset < 0:
-            raise ValueError("offset is a whole number from 0")
-        query["offset"] = offset
-    for name, value in filters.items():
+    for name, value in given.items():
         if value is None or (isinstance(value, str) and not value):
             continue
-        if "_at_" in name:
+        if name == "limit":
+            _checked_count(name, value)
+        elif name == "offset":
+            if type(value) is not int or value < 0:
+                raise ValueError("offset is a whole number from 0")
+        elif "_at_" in name:
             value = _moment(name, value)
-        if not isinstance(value, str):
+        elif not isinstance(value, str):
             raise TypeError(f"{name} is text, not {type(value).__name__}")
         query[_api_name(name)] = value
     return query
-
-
-def _api_name(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
 
 
 def _checked_count(name: str, value: object) -> int:
@@ -1435,27 +1391,33 @@ def _checked_timeout(value: object) -> float:
     raise ValueError("timeout is a positive, finite number of seconds")
 
 
-_LABEL = r"(?!-)[\w-]{0,63}(?<!-)"  # _HOST is labels and dots, or an IPv6 address
-_HOST = rf"(?a)(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*|[\da-fA-F.]*:[\da-fA-F.:]+(%25[\w.-]+)?"
+# urllib.parse would take 2 ms to import, and let through what is no URL of http.
+_URL = r"(?i)(https?)://([^/?#]*)([^#]*)"
+_LABEL = r"(?!-)[\w-]{0,63}(?<!-)"
+_AUTHORITY = (
+    rf"(?ai)(?:(?=[^:]{{1,253}}(?::|$))({_LABEL}(?:\.{_LABEL})*)"
+    r"|\[([\da-f.]*:[\da-f.:]+(?:%25[\w.-]+)?)\])(?::(\d{0,5}))?"
+)
+
+
+def _split_url(url: str, name: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an http(s) URL. A refusal does not show it: it may be a secret."""
+    match = re.match(_URL, url)
+    if match is None:
+        raise ValueError(f"{name} must begin with https:// or http://")
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        raise ValueError(f"{name} holds a space, a control or a non-ASCII character: encode it")
+    scheme, place = match[1].lower(), re.fullmatch(_AUTHORITY, match[2])
+    port = int((place and place[3]) or (443 if scheme == "https" else 80))
+    if place is None or not 1 <= port <= 65_535:
+        raise ValueError(f"{name} has no host, a bad host or port, or a user before the host")
+    return scheme, (place[1] or place[2]).lower(), port
 
 
 def _checked_url(url: object, name: str) -> str:
-    """An http(s) URL with a host. A refusal does not show it: a callback URL is a secret."""
     if not isinstance(url, str):
         raise TypeError(f"{name} is text, not {type(url).__name__}")
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        host, has_port_0 = parts.hostname or "", parts.port == 0
-    except ValueError:
-        raise ValueError(f"{name} has a bad host or port") from None
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{name} begins with https:// or http://")
-    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        raise ValueError(f"{name} holds a space, a control or a non-ASCII character: encode it")
-    if "@" in parts.netloc or has_port_0 or not re.fullmatch(_HOST, host):
-        raise ValueError(f"{name} has no host, or a bad host or port")
+    _split_url(url, name)
     return url
 
 
@@ -1463,7 +1425,7 @@ def _checked_url(url: object, name: str) -> str:
 
 
 def _read_hook(answer: _Answer) -> Hook:
-    return _hook(answer, _envelope(answer)["data"])
+    return _hooks(answer, [_envelope(answer)["data"]])[0]
 
 
 def _read_scheduled(answer: _Answer) -> Hook:
@@ -1477,14 +1439,12 @@ def _read_page(answer: _Answer) -> Page:
     items = [] if envelope["data"] is None else envelope["data"]
     if type(items) is not list:
         raise _unusable(answer, '"data" is no list')
-    meta = envelope.get("meta")
-    meta = meta if type(meta) is dict else {}
+    meta = _dict(envelope.get("meta"))
     # Where the cursor stands is not documented: the likely places, likeliest first.
-    places = (meta, envelope)
-    cursors = (_text(place.get(name)) for place in places for name in ("cursor", "nextCursor"))
+    cursors = [_text(it.get(name)) for it in (meta, envelope) for name in ("cursor", "nextCursor")]
     total = meta.get("totalItems")
     return Page(
-        [_hook(answer, item) for item in items],
+        _hooks(answer, items),
         cursor=next(filter(None, cursors), None),
         total_items=total if type(total) is int else None,
     )
@@ -1502,10 +1462,11 @@ def _read_deleted(answer: _Answer) -> None:
         _raise_for_status(answer)
 
 
-def _hook(answer: _Answer, item: object) -> Hook:
-    if type(item) is not dict or type(item.get("id")) is not str:
+def _hooks(answer: _Answer, items: list[Any]) -> list[Hook]:
+    hooks = [Hook.from_dict(item if type(item) is dict else {}) for item in items]
+    if "" in [hook.id for hook in hooks]:
         raise _unusable(answer, "a hook is no object with an id")
-    return Hook.from_dict(item)
+    return hooks
 
 
 def _envelope(answer: _Answer) -> dict[str, Any]:
@@ -1529,26 +1490,29 @@ def _json(answer: _Answer) -> object:
 
 def _unusable(answer: _Answer, why: str) -> PosthookError:
     """The error for a 2xx answer that is not what the service documents."""
-    message = f"HTTP {answer.status}, but the answer cannot be used: {why}"
-    error = PosthookError(message, status_code=answer.status, headers=answer.headers)
-    error.body = answer.body.decode(errors="replace")
-    return error
+    return _error(answer, f"HTTP {answer.status}, but the answer cannot be used: {why}")
 
 
 def _raise_for_status(answer: _Answer) -> None:
     if 200 <= answer.status <= 299:
         return
-    envelope = _json(answer)
-    text = _text(envelope.get("error")) if type(envelope) is dict else ""
+    text = _text(_dict(_json(answer)).get("error"))
     message = text if text.strip() else f"HTTP {answer.status}"
     if not text and 300 <= answer.status <= 399:
         message += ": redirects are not followed, check base_url"
-    error = _status_error(answer.status, message, answer.headers)
+    raise _error(answer, message)
+
+
+def _error(answer: _Answer, message: str) -> PosthookError:
+    """The error of the answer's status, with all that the answer says."""
+    status, headers = answer.status, answer.headers
+    error = _STATUS_ERRORS.get(status, PosthookError)(message, headers=headers)
+    error.status_code, error.code = status, error.code or "unknown_error"
     error.body = answer.body.decode(errors="replace")
     error.retry_after = _retry_after(answer)
     if isinstance(error, RateLimitError):
-        error.quota = _quota(answer.headers)
-    raise error
+        error.quota = _quota(headers)
+    return error
 
 
 def _retry_after(answer: _Answer) -> float | None:
@@ -1568,33 +1532,20 @@ def _retry_after(answer: _Answer) -> float | None:
 
 def _quota(headers: Mapping[str, str]) -> QuotaInfo | None:
     """The quota headers; None without a readable limit. Never raises: the hook exists already."""
-    limit, usage, remaining = (
-        _count(headers.get(f"posthook-hookquota-{name}", ""))
-        for name in ("limit", "usage", "remaining")
-    )
-    resets_at = _time(headers.get("posthook-hookquota-resets-at"))
+    names = ("limit", "usage", "remaining", "resets-at")
+    *texts, reset = (headers.get(f"posthook-hookquota-{name}", "") for name in names)
+    limit, usage, remaining = map(_count, texts)
     if limit is None:
         return None
-    is_readable = resets_at != _NO_TIME
-    return QuotaInfo(limit, usage or 0, remaining or 0, resets_at if is_readable else None)
-
-
-def _count(text: str) -> int | None:
-    text = text.strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+    resets_at = None if (moment := _time(reset)) == _NO_TIME else moment
+    return QuotaInfo(limit, usage or 0, remaining or 0, resets_at)
 
 
 def _walk(status: str | None, page_size: int, *times: datetime | str | None) -> _Walk:
     names = ("post_at_after", "post_at_before", "created_at_after", "created_at_before")
-    query = _list_query(
-        status=status,
-        limit=_checked_count("page_size", page_size),
-        offset=None,
-        sort_by=SORT_BY_POST_AT,
-        sort_order=SORT_ORDER_ASC,
-        **dict(zip(names, times)),
-    )
-    return _Walk(query, page_size)
+    limit = _checked_count("page_size", page_size)
+    order = {"sort_by": SORT_BY_POST_AT, "sort_order": SORT_ORDER_ASC}
+    return _Walk(_list_query(status=status, limit=limit, **order, **dict(zip(names, times))), limit)
 
 
 class _Walk:
@@ -1617,20 +1568,21 @@ class _Walk:
 
     def take(self, page: Page) -> list[Hook]:
         """The hooks of ``page`` that no page before it had."""
-        self._page = page
+        self._page, self._longest = page, max(self._longest, len(page))
         self._new = [hook for hook in page if hook.id not in self._seen]
         self._seen.update(hook.id for hook in self._new)
         return self._new
 
     def query(self) -> _Body | None:
         """What to ask next. Raises PosthookError where that would lose hooks or never end."""
-        page = self._page
+        page, asked = self._page, self._asked
         if page is None:
-            return self._asked
+            return asked
         if page.cursor is not None:
             if not self._new:
                 raise PosthookError("list_all: the server's cursor leads to nothing new")
-            return self._ask(cursor=page.cursor)
+            asked["cursor"] = page.cursor
+            return asked
         if self._is_last(page):
             return None
         last = page[-1].post_at
@@ -1644,13 +1596,12 @@ class _Walk:
             after = last.astimezone(_UTC) - timedelta(microseconds=1)
         except OverflowError:  # no time, or the first or last of datetime's
             raise PosthookError("list_all: the last hook of a page has no usable postAt") from None
+        if after > self._start:  # else the caller's bound stays: it may be finer than a microsecond
+            asked["postAtAfter"] = _format_time(after)
         # Those of the microsecond before may come again too: what is finer was cut from post_at.
         again = sum(hook.post_at >= after for hook in page)
-        self._longest = max(self._longest, len(page))
-        self._limit = min(self._page_size + again, _MOST_HOOKS)
-        if after <= self._start:  # the caller's bound stays: it may be finer than a microsecond
-            return self._ask(limit=self._limit)
-        return self._ask(limit=self._limit, postAtAfter=_format_time(after))
+        asked["limit"] = self._limit = min(self._page_size + again, _MOST_HOOKS)
+        return asked
 
     def _is_last(self, page: Page) -> bool:
         """Whether nothing follows. A full page says nothing, unless it can grow no further."""
@@ -1662,10 +1613,6 @@ class _Walk:
         # With nothing new, a page as long as the longest may be as long as this server's pages get.
         ended = not self._new and len(page) < self._longest
         return complete or ended or page.total_items is None
-
-    def _ask(self, **changes: object) -> _Body:
-        self._asked = {**self._asked, **changes}
-        return self._asked
 
 
 # ==================================================================================================
@@ -1819,7 +1766,6 @@ class _KeepAliveHandler:
 _MOST_HEAD = 65_536  # bytes of a status line, of all headers, or of a line between chunks
 _LINE_END, _HEADERS_END = rb"\r?\n", rb"(?:\A|\r?\n)\r?\n"
 _LOOPBACK = r"localhost\.?|::1|127(\.\d{1,3}){1,3}"
-_URL = r"(?i)(https?)://([^/?#]+)([^#]*)"
 _HEAD_BREAKS = re.compile(r"[\r\0]|\n(?![!-9;-~]+: )")  # what would end a header, or begin another
 
 
@@ -1827,12 +1773,8 @@ class _Target:
     """Where requests go: a host by one way. ``name`` is for messages."""
 
     def __init__(self, scheme: str, authority: str, proxy: _Proxy | None) -> None:
-        from urllib.parse import urlsplit
-
-        parts = urlsplit(_checked_url(f"{scheme}://{authority}", "URL"))
-        self.host = parts.hostname or ""
-        self.is_tls = parts.scheme == "https"
-        self.port = parts.port or (443 if self.is_tls else 80)
+        scheme, self.host, self.port = _split_url(f"{scheme}://{authority}", "URL")
+        self.is_tls = scheme == "https"
         self.proxy = proxy
         host = f"[{self.host}]" if ":" in self.host else self.host
         self.address = f"{host}:{self.port}"
@@ -1867,18 +1809,15 @@ class _Proxy:
     """An HTTP proxy. Its password is in ``headers`` and nowhere else."""
 
     def __init__(self, url: str) -> None:
-        from urllib.parse import unquote, urlsplit
-
-        # Not urlsplit, whose errors may show the password.
         match = re.fullmatch(r"(?:http://)?(?:([^/]*)@)?([^/@]+)(?:/[^/]*)?", url, re.I)
         if match is None:
             raise ValueError("a proxy is an http://[user:password@]host:port")
         credentials, address = match.groups()
-        parts = urlsplit(_checked_url(f"http://{address}", "proxy"))
-        self.host, self.port = parts.hostname or "", parts.port or 80
+        _, self.host, self.port = _split_url(f"http://{address}", "proxy")
         self.headers: dict[str, str] = {}
         if credentials is not None:
             from base64 import b64encode
+            from urllib.parse import unquote
 
             token = b64encode(unquote(credentials).encode()).decode()
             self.headers["Proxy-Authorization"] = f"Basic {token}"
@@ -1888,11 +1827,10 @@ def _environment_proxy(scheme: str, authority: str) -> _Proxy | None:
     """The proxy that the environment has for a host, as urllib reads it."""
     if sys.platform.startswith("linux") and "_proxy" not in "".join(os.environ).lower():
         return None  # spares the import of urllib.request
-    from urllib.parse import urlsplit
     from urllib.request import getproxies, proxy_bypass
 
     url = getproxies().get(scheme)
-    host = urlsplit(f"//{authority}").hostname or ""
+    _, host, _ = _split_url(f"{scheme}://{authority}", "URL")
     if not url or re.fullmatch(_LOOPBACK, host) or proxy_bypass(authority):
         return None
     try:
@@ -2384,7 +2322,7 @@ def _watch(sock: socket.socket, to_write: bool = False) -> Callable[[float], obj
 def _size(text: str, form: str, base: int) -> int:
     match = re.fullmatch(form, text)
     if match is None:
-        raise ValueError("a length is no number")
+        raise ValueError("the length of its body, or of a chunk, is not one number")
     size = int(match[match.lastindex or 0], base)
     if size > _MOST_BYTES:
         raise _too_large()
@@ -2918,10 +2856,11 @@ def _api_key(api_key: str | None) -> str:
 
 
 def _base_url(base_url: str | None) -> str:
-    url = base_url or os.environ.get("POSTHOOK_BASE_URL", "").strip() or "https://api.posthook.io"
-    url = _checked_url(url, "base_url").rstrip("/")
+    name, url = ("base_url" if base_url else "POSTHOOK_BASE_URL"), base_url
+    url = url or os.environ.get("POSTHOOK_BASE_URL", "").strip() or "https://api.posthook.io"
+    url = _checked_url(url, name).rstrip("/")
     if "?" in url or "#" in url:
-        raise ValueError("base_url has a query or a fragment: leave it out")
+        raise ValueError(f"{name} has a query or a fragment: leave it out")
     return url[: -len("/v1")] if url.endswith("/v1") else url
 
 
@@ -3512,8 +3451,7 @@ def _without_echo(text: bytes, url: str) -> str:
 #     the check of a URL, transport and http.server; never the client.
 # ==================================================================================================
 
-import bisect  # noqa: E402 - imported below the line, so that they go with what needs them
-import heapq  # noqa: E402
+import bisect  # noqa: E402 - imported below the line, so that it goes with what needs it
 
 if TYPE_CHECKING:
     _LocalAnswer = tuple[int, dict[str, Any], Mapping[str, str]]  # status, JSON body, headers
@@ -3578,15 +3516,15 @@ class LocalPosthook:
         self.observer: Callable[[str], object] | None = None
         self._forward_to, self._port = forward_to, port
         self._signatures = SignaturesService(signing_key)
-        # One lock guards the project, the clock and what follows. Nobody holds it during I/O.
+        # One lock guards the project and what follows. Nobody holds it during I/O.
         self._changed = threading.Condition()
         self._project = _Project(quota, async_hooks)
         self._offset = timedelta(0)  # the clock is real time plus this
         self._goal: tuple[datetime, timedelta] | None = None  # advance() wants this clock, offset
-        self._moment: datetime | None = None  # the due time of the attempts under way
+        self._moment: datetime | None = None  # when the attempt begun last was due
         self._busy = 0  # attempts under way
         self._state = "new"  # then "running", then "closed"
-        self._started: SimpleQueue[_LocalHook | None] = SimpleQueue()  # None ends a thread
+        self._begun: SimpleQueue[_LocalHook | None] = SimpleQueue()  # None ends a thread
 
     @property
     def hooks(self) -> list[Hook]:
@@ -3615,13 +3553,15 @@ class LocalPosthook:
         Args:
             duration: ``"1d2h30m"``, a timedelta, or seconds; zero attempts what is due now.
         """
-        step = _check_step(duration)
+        length = _parse_duration(duration) if isinstance(duration, str) else duration
+        seconds = length.total_seconds() if isinstance(length, timedelta) else length
         with self._changed:
             self._changed.wait_for(lambda: self._goal is None)  # another thread's advance()
+            now = self._now()
+            if not 0 <= seconds <= (_CLOCK_END - now).total_seconds():
+                raise ValueError("the clock only goes forward, and ends with the year 8999")
             if self._state == "running":
-                now = self._now()
-                if step > _CLOCK_END - now:
-                    raise ValueError("the clock ends with the year 8999")
+                step = timedelta(seconds=seconds)
                 self._goal = goal = now + step, self._offset + step
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._goal is not goal)
@@ -3629,85 +3569,96 @@ class LocalPosthook:
                 raise PosthookError("LocalPosthook runs only inside its `with` block")
 
     def __enter__(self) -> LocalPosthook:
+        import socket
+
         if self._state != "new":
             raise PosthookError("LocalPosthook is used once: make a new one")
-        self._http = _http_server(self._answer, self._port)
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        try:
+            if not 0 <= self._port <= 65_535:  # create_server() would leave a socket open
+                raise ValueError("a port is 0 to 65535")
+            listener = socket.create_server(("127.0.0.1", self._port), backlog=1024)
+        except (OSError, ValueError) as error:
+            problem = f"cannot listen on 127.0.0.1:{self._port}: {error}"
+            raise PosthookConnectionError(problem, maybe_sent=False) from error
+        self._port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
         self._opener: Any = build_opener(proxy="", max_connections=_PARALLEL)
         self._state = "running"
         work = [self._keep_time] + [self._make_attempts] * _PARALLEL
-        self._threads = [_thread(target) for target in work]
+        self._threads = [_thread(self._accept, listener), *map(_thread, work)]
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        import socket
+
         with self._changed:
             self._state, self._goal = "closed", None
             self._changed.notify_all()
-        self._http.stop()
+        with contextlib.suppress(OSError):  # a call, so that _accept() looks
+            socket.create_connection(("127.0.0.1", self._port), 1.0).close()
         for _ in range(_PARALLEL):
-            self._started.put(None)
+            self._begun.put(None)
         for thread in self._threads:
             thread.join()
         self._opener.close()
 
     def __repr__(self) -> str:
-        with self._changed:
-            hooks, deliveries = len(self._project.hooks), len(self._project.attempts)
+        hooks, deliveries = len(self._project.hooks), len(self._project.attempts)
         return f"LocalPosthook(url={self.url!r}, hooks={hooks}, deliveries={deliveries})"
 
-    # The clock, and the thread that starts what is due.
+    # The clock, and the thread that begins what is due.
 
     def _now(self) -> datetime:
         return datetime.now(_UTC) + self._offset
 
     def _keep_time(self) -> None:
-        """Start what is due, when it is due. No other thread starts attempts or moves the clock."""
+        """The one thread that moves the clock and begins attempts."""
         with self._changed:
             while self._state == "running":
-                pause = self._step()
-                if pause != 0:
-                    self._changed.wait(pause)
+                self._step()
 
-    def _step(self) -> float | None:
-        """Do the next thing: 0. Else seconds until it is due, or None: until something changes."""
-        due = self._project.due()
+    def _step(self) -> None:
+        """Begin what is due, or take advance() to its end, or wait until there is a change."""
+        due, is_retry = self._project.next()
         if self._goal is not None:
+            end, offset = self._goal
+            if is_retry:  # it is not missed by the time that attempts took
+                end = datetime.now(_UTC) + offset
             if self._busy and due != self._moment:
-                return None  # attempts of different due times do not overlap
-            goal, offset = self._goal
-            if self._project.is_retry_next():  # it is not missed by the time that attempts took
-                goal = datetime.now(_UTC) + offset
-            if due is None or due > goal:
+                self._changed.wait()  # attempts of different due times do not overlap
+                return
+            if due is None or due > end:
                 self._offset, self._goal = offset, None
                 self._changed.notify_all()
-                return 0
+                return
             self._offset += max(due - self._now(), timedelta(0))
         if due is None or self._busy == _PARALLEL:
-            return None
-        if due > self._now():
-            return min((due - self._now()).total_seconds(), _LONGEST_WAIT)
-        hook, self._moment = self._project.begin(self._now()), due
-        if hook is not None:
-            self._busy += 1
-            self._started.put(hook)
-        return 0
+            self._changed.wait()
+        elif due > self._now():
+            self._changed.wait(min((due - self._now()).total_seconds(), _LONGEST_WAIT))
+        else:
+            hook, self._moment = self._project.begin(self._now()), due
+            if hook is not None:
+                self._busy += 1
+                self._begun.put(hook)
 
     # The attempts, and the threads that make them.
 
     def _make_attempts(self) -> None:
-        """Make one started attempt after the other, and tell the project how each ended."""
-        for hook in iter(self._started.get, None):
-            start = time.perf_counter()
-            status, error, wait = self._attempt(hook)
+        """Make one attempt after the other, and tell the project how each ended."""
+        for hook in iter(self._begun.get, None):
+            attempt, start = hook.attempt, time.perf_counter()
+            attempt.status_code, attempt.error, wait = self._post(hook)
             seconds = round(time.perf_counter() - start, 6)
-            outcome = f"{error or status or 'recorded'} ({seconds:.3f} s)"
-            self._tell(f"delivery {_on_the_wire(hook['path'])} #{hook.attempt.attempt}: {outcome}")
+            outcome = f"{attempt.error or attempt.status_code or 'recorded'} ({seconds:.3f} s)"
+            self._tell(f"delivery {_on_the_wire(hook['path'])} #{attempt.attempt}: {outcome}")
             with self._changed:
                 self._busy -= 1
-                self._project.end(hook, status, error, seconds, wait, self._now())
+                attempt.seconds = seconds
+                self._project.end(hook, wait, self._now())
                 self._changed.notify_all()
 
-    def _attempt(self, hook: _LocalHook) -> tuple[int | None, str, float]:
+    def _post(self, hook: _LocalHook) -> tuple[int | None, str, float]:
         """POST a hook: status, error, and for a 202 the seconds until the callback is due."""
         try:
             if self._forward_to is None:
@@ -3729,8 +3680,8 @@ class LocalPosthook:
         if not hook["path"].startswith("/"):  # it would become a part of the host's name
             raise ValueError("the path does not begin with /")
         whole = {**hook, "postedAt": _format_time(hook.attempt.posted_at)}
-        names = ("id", "path", "postAt", "postedAt", "data", "createdAt", "updatedAt")
-        body = _encode({name: whole[name] for name in names})
+        shown = ("id", "path", "postAt", "postedAt", "data", "createdAt", "updatedAt")
+        body = _encode({name: whole[name] for name in shown})
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Posthook/1.0",
@@ -3740,7 +3691,29 @@ class LocalPosthook:
         url = base.removesuffix("/") + _on_the_wire(hook["path"])
         return Request(url, body, headers, method="POST")
 
-    # The API's calls, each on its connection's thread.
+    # The API's calls, each connection on a thread of its own.
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Give each connection a thread; at the end, cut those that are left."""
+        calls: list[tuple[threading.Thread, socket.socket]] = []
+        with listener:
+            while self._state == "running":
+                with contextlib.suppress(OSError, RuntimeError):  # no file or thread is left
+                    connection, address = listener.accept()
+                    calls = [call for call in calls if call[0].is_alive()]
+                    calls.append((_thread(self._converse, connection, address), connection))
+        for thread, connection in calls:
+            with contextlib.suppress(OSError):  # it has ended by itself
+                connection.shutdown(2)  # both ways
+            thread.join()
+
+    def _converse(self, connection: socket.socket, address: object) -> None:
+        """Answer what comes over a connection, until it ends."""
+        with connection:
+            try:
+                _connection_class()(connection, address, self)
+            except Exception:
+                _log().debug("a connection to LocalPosthook was dropped", exc_info=True)
 
     def _answer(self, method: str, target: str, key: str, body: bytes) -> _LocalAnswer:
         """Do what an API call asks for."""
@@ -3748,14 +3721,14 @@ class LocalPosthook:
         try:
             if key != self.api_key.strip() and not path.startswith(_CALLBACKS):
                 raise AuthenticationError("Invalid API key")
-            read, act, names = _route(method, path)
+            read, act, names = _route(f"{method} {path}")
             wanted = [read(query, body)] if read else []
             with self._changed:
                 answer: _LocalAnswer = act(self._project, self._now(), *names, *wanted)
                 self._changed.notify_all()
         except PosthookError as error:
             answer = error.status_code or 500, {"error": error.message}, error.headers or {}
-        except (ValueError, OverflowError, RecursionError) as error:  # of read()
+        except (ValueError, OverflowError, RecursionError) as error:  # of what came
             answer = 400, {"error": str(error)}, {}
         shown = "/".join(path.split("/")[:6])  # a callback's token comes after that
         self._tell(f"{method} {_on_the_wire(shown)} {answer[0]}")
@@ -3767,17 +3740,6 @@ class LocalPosthook:
                 self.observer(line.encode("unicode_escape").decode())
         except Exception:  # it must not end a thread that others wait for
             _log().exception("the observer of a LocalPosthook failed")
-
-
-def _check_step(duration: str | timedelta | float) -> timedelta:
-    length = _parse_duration(duration) if isinstance(duration, str) else duration
-    try:
-        step = length if isinstance(length, timedelta) else timedelta(seconds=length)
-    except OverflowError:
-        step = timedelta.max  # advance() knows how far the clock goes
-    if step < timedelta(0):
-        raise ValueError("the clock only goes forward")
-    return step
 
 
 # The life of hooks, without clock, thread, lock or socket: `now` is always an argument, an aware
@@ -3793,6 +3755,7 @@ def _check_step(duration: str | timedelta | float) -> timedelta:
 # The example of the service's own documentation.
 _DEFAULT_RETRIES = HookRetryOverride(5, 10, STRATEGY_EXPONENTIAL, max_delay_secs=300).to_dict()
 _CALLBACK_SECONDS = 300.0  # until ack or nack, unless the 202 says otherwise
+_DUE = "due"  # beside what a list call sorts by: the hooks that wait for an attempt or a deadline
 
 
 @dataclass(repr=False, eq=False)
@@ -3812,28 +3775,13 @@ class _Attempt(_Model):
 class _LocalHook(dict[str, "Any"]):
     """A hook: the API's object, and as attributes what the API does not show."""
 
-    entry = 0  # the one entry of the heap that counts
-    forgiven = 0  # attempts that ended before a bulk retry
+    number: str  # in the order of creation, as text that sorts
+    places: dict[str, tuple[datetime, str]]  # its keys in the sorted lists of _Project
+    attempt: _Attempt  # the last one begun
+    begun = 0  # attempts that have begun, and the number of the last one
+    tries = 0  # attempts that have ended, since a bulk retry if there was one
     result = ""  # of the last attempt: completed, nacked, failed or expired; "" until that is known
-    deadline: datetime | None = None  # of its callback, while that is awaited
-
-    def __init__(
-        self, number: int, now: datetime, post_at: datetime, path: str, data: Any, override: Any
-    ) -> None:
-        from uuid import uuid4
-
-        due, created, hook_id = _format_time(post_at), _format_time(now), str(uuid4())
-        super().__init__(id=hook_id, path=path, domain=None, data=data, postAt=due)
-        self.update(status=STATUS_PENDING, postDurationSeconds=0.0, attempts=0, failureError="")
-        self.update(tryAt=due, wasNotified=False, createdAt=created, updatedAt=created)
-        if override is not None:
-            self["retryOverride"] = override
-        self.attempt = _Attempt(hook_id, path, data, 0, now)  # the last one begun; this one is not
-        # What list sorts by. The text makes the order of equal times total, and a cursor exact.
-        self.order = {
-            SORT_BY_POST_AT: (post_at, hook_id),
-            SORT_BY_CREATED_AT: (now, f"{number:015}"),
-        }
+    is_open = False  # its callback is awaited: what is due next is the deadline
 
 
 class _Project:
@@ -3845,88 +3793,75 @@ class _Project:
         self.hooks: dict[str, _LocalHook] = {}
         self.attempts: list[_Attempt] = []  # in the order they began
         self._quota, self._async_hooks = quota, async_hooks
-        self._month, self._used = _NO_TIME, 0
+        self._used: dict[datetime, int] = {}  # hooks by the first of the month
         self._random, self._secret = random, os.urandom(32)
-        self._count = 0  # numbers hooks and the heap's entries
-        self._heap: list[tuple[datetime, int, str]] = []  # when, entry, hook's id
-        # Sorted: time, text, hook.
-        self._rows: dict[str, list[Any]] = {SORT_BY_POST_AT: [], SORT_BY_CREATED_AT: []}
+        self._count = 0  # numbers hooks
+        # Sorted: moment, a text that makes the order of equal moments total, hook.
+        self._rows: dict[str, list[Any]] = {SORT_BY_POST_AT: [], SORT_BY_CREATED_AT: [], _DUE: []}
 
     # What happens as time passes.
 
-    def due(self) -> datetime | None:
-        """When the next thing is due, or None."""
-        while self._heap:
-            moment, entry, hook_id = self._heap[0]
-            if hook_id in self.hooks and self.hooks[hook_id].entry == entry:
-                return moment
-            heapq.heappop(self._heap)  # deleted, or something else has happened to it
-        return None
-
-    def is_retry_next(self) -> bool:
-        """Whether what due() told is another attempt of a hook."""
-        return bool(self._heap) and self.hooks[self._heap[0][2]]["status"] == STATUS_RETRY
+    def next(self) -> tuple[datetime | None, bool]:
+        """When the next thing is due, None if nothing is, and whether it is another attempt."""
+        for moment, _, hook in self._rows[_DUE][:1]:
+            return moment, hook["status"] == STATUS_RETRY
+        return None, False
 
     def begin(self, now: datetime) -> _LocalHook | None:
-        """Take up what due() told: the hook whose attempt begins; None if a deadline has passed."""
-        hook = self.hooks[heapq.heappop(self._heap)[2]]
-        if hook.deadline is not None:
+        """Take up what next() told: the hook whose attempt begins, None if it was a deadline."""
+        hook: _LocalHook = self._rows[_DUE][0][2]
+        self._place(hook, _DUE, None)
+        if hook.is_open:
             self._settle(hook, "expired", now, "no ack or nack before the callback deadline")
             return None
-        number = hook.attempt.attempt + 1
-        hook.attempt = _Attempt(hook["id"], hook["path"], hook["data"], number, now)
-        hook.result = ""
+        hook.begun, hook.result = hook.begun + 1, ""
+        hook.attempt = _Attempt(hook["id"], hook["path"], hook["data"], hook.begun, now)
         self.attempts.append(hook.attempt)
         return hook
 
-    def end(
-        self, hook: _LocalHook, status: Any, error: str, seconds: float, wait: float, now: datetime
-    ) -> None:
-        """Record how an attempt has ended, and decide how the hook goes on."""
+    def end(self, hook: _LocalHook, wait: float, now: datetime) -> None:
+        """Decide how a hook goes on whose attempt has ended; ``wait``: seconds for a callback."""
         attempt = hook.attempt
-        attempt.status_code, attempt.error, attempt.seconds = status, error, seconds
-        hook["postDurationSeconds"] = seconds
+        hook["postDurationSeconds"] = attempt.seconds
         if hook["id"] not in self.hooks:
             return  # deleted meanwhile: the result is dropped
-        if hook.result:  # the callback was faster than the answer
-            self._settle(hook, hook.result, now)
-        elif error:
-            self._settle(hook, "failed", now, error)
-        elif self._async_hooks and status == 202:
+        if self._async_hooks and attempt.status_code == 202 and not hook.result:
+            hook.is_open = True
             hook.update(status=STATUS_PENDING, updatedAt=_format_time(now))
-            hook.deadline = now + timedelta(seconds=wait)
-            self._wake(hook, hook.deadline)
-        else:
-            self._settle(hook, "completed", now)
+            self._place(hook, _DUE, now + timedelta(seconds=wait))
+        else:  # a callback that was faster than the answer is what counts
+            by_answer = "failed" if attempt.error else "completed"
+            self._settle(hook, hook.result or by_answer, now, attempt.error)
 
     def _settle(self, hook: _LocalHook, result: str, now: datetime, error: str = "") -> None:
         """Count the attempt begun last as ended: the hook is done, or is tried again."""
-        hook.result, hook.deadline, hook.entry = result, None, 0
+        retries, next_try = hook.get("retryOverride", _DEFAULT_RETRIES), None
+        hook.result, hook.is_open, hook.tries = result, False, hook.tries + 1
         hook.update(attempts=hook["attempts"] + 1, updatedAt=_format_time(now))
-        retries = hook.get("retryOverride", _DEFAULT_RETRIES)
-        tries = hook["attempts"] - hook.forgiven
+        hook.update(status=STATUS_FAILED, failureError=error or result)
         if result == "completed":
             hook.update(status=STATUS_COMPLETED, failureError="")
-        elif tries > retries["minRetries"]:
-            hook.update(status=STATUS_FAILED, failureError=error or result)
-        else:
-            moment = now + timedelta(seconds=_retry_seconds(retries, tries, self._random()))
-            hook.update(status=STATUS_RETRY, failureError=error or result)
-            hook["tryAt"] = _format_time(moment)
-            self._wake(hook, moment)
+        elif hook.tries <= retries["minRetries"]:
+            next_try = now + timedelta(seconds=_retry_seconds(retries, hook.tries, self._random()))
+            hook.update(status=STATUS_RETRY, tryAt=_format_time(next_try))
+        self._place(hook, _DUE, next_try)
 
-    def _wake(self, hook: _LocalHook, moment: datetime) -> None:
-        self._count += 1
-        hook.entry = self._count
-        heapq.heappush(self._heap, (moment, hook.entry, hook["id"]))
+    # The API's operations: _ROUTES gives them their paths. A ValueError, or what else comes of
+    # parsing, refuses the call with 400.
 
-    # The API's operations: _ROUTES gives them their paths, and reads what `wanted` is.
-
-    def schedule(self, now: datetime, wanted: tuple[Any, ...]) -> _LocalAnswer:
-        moment, *what = wanted
+    def schedule(self, now: datetime, fields: dict[str, Any]) -> _LocalAnswer:
+        if not _field(fields, "path"):
+            raise ValueError("path is required")
+        post_at, override = _post_at(fields, now), _field(fields, "retryOverride")
+        data, deep = fields.get("data", {}), fields
+        for _ in range(50):  # what could just be read must also fit into an answer
+            deep = {"": deep}
+        _encode(deep)
+        if len(_encode(data)) > _MAX_DATA:
+            raise PayloadTooLargeError("Payload exceeds 64 KB limit")
         headers = self._use_quota(now)
-        post_at = now + moment if isinstance(moment, timedelta) else moment
-        return 201, {"data": dict(self._add(now, post_at, *what))}, headers
+        hook = self._add(now, post_at, fields["path"], data, override)
+        return 201, {"data": dict(hook)}, headers
 
     def get(self, now: datetime, hook_id: str) -> _LocalAnswer:
         return 200, {"data": dict(self._find(hook_id))}, {}
@@ -3935,51 +3870,49 @@ class _Project:
         self._cancel(self._find(hook_id), now)
         return 200, {"data": {}}, {}
 
-    def page(self, now: datetime, wanted: dict[str, Any]) -> _LocalAnswer:
-        rows, limit, cursor = self._matching(wanted), wanted["limit"], wanted.get("cursor")
+    def page(self, now: datetime, query: dict[str, Any]) -> _LocalAnswer:
+        rows, limit, cursor = self._matching(query), _field(query, "limit"), _field(query, "cursor")
         meta: dict[str, Any] = {"totalItems": len(rows)}
-        if wanted["sortOrder"] == SORT_ORDER_DESC:
-            end = bisect.bisect_left(rows, cursor) if cursor else len(rows)
-            shown, more = rows[max(end - limit, 0) : end][::-1], end > limit
+        if _field(query, "sortOrder") == SORT_ORDER_DESC:
+            left, end = _between(rows, None, cursor)[::-1], ""
         else:
-            start = bisect.bisect_left(rows, (cursor[0], cursor[1] + " ")) if cursor else 0
-            shown, more = rows[start : start + limit], start + limit < len(rows)
-        if more:
-            meta["cursor"] = f"{_format_time(shown[-1][0])}_{shown[-1][1]}"
-        return 200, {"data": [dict(hook) for _, _, hook in shown], "meta": meta}, {}
+            left, end = _between(rows, cursor, None), "~"  # sorts last: beyond that row
+        if len(left) > limit:
+            moment, text, _ = left[limit - 1]
+            meta["cursor"] = f"{_format_time(moment)}_{text}{end}"
+        return 200, {"data": [dict(hook) for _, _, hook in left[:limit]], "meta": meta}, {}
 
-    def bulk(self, now: datetime, action: str, wanted: dict[str, Any]) -> _LocalAnswer:
+    def bulk(self, now: datetime, action: str, fields: dict[str, Any]) -> _LocalAnswer:
         act, statuses = _BULK[action]
-        fit = [hook for hook in self._chosen(wanted) if hook["status"] in statuses]
-        hooks = fit[: wanted["limit"]]  # None with ids: all of them
+        fit = [hook for hook in self._chosen(fields) if hook["status"] in statuses]
+        hooks = fit[: _field(fields, "limit")]
         for hook in hooks:
             act(self, hook, now)
         return 200, {"data": {"affected": len(hooks)}}, {}
 
-    def callback(self, now: datetime, id: str, number: str, verb: str, token: str) -> _LocalAnswer:
-        if token != self._token(id, number, verb):
+    def callback(
+        self, now: datetime, path: str, hook_id: str, number: str, verb: str, token: str
+    ) -> _LocalAnswer:
+        if token != self._token(path):
             raise AuthenticationError("Invalid callback token")
-        hook = self._find(id)
-        if int(number) != hook.attempt.attempt:
+        hook = self._find(hook_id)
+        if int(number) != hook.begun:
             raise PosthookError("A newer attempt has started", status_code=409)
-        if hook.result == "expired" or (hook.deadline and now >= hook.deadline):
+        if hook.result == "expired" or (hook.is_open and now >= hook.places[_DUE][0]):
             raise PosthookError("The callback deadline has passed", status_code=410)
         if not hook.result:
             hook.result = {"ack": "completed", "nack": "nacked"}[verb]
-            if hook.deadline:  # else its answer has not come yet: end() follows
+            if hook.is_open:  # else its answer has not come yet: end() follows
                 self._settle(hook, hook.result, now)
         return 200, {"data": {"status": hook.result}}, {}
 
     def callback_headers(self, hook: _LocalHook, url: str) -> dict[str, str]:
         """The headers that tell an endpoint where the attempt under way is acked and nacked."""
-        if not self._async_hooks:
-            return {}
-        hook_id, number = hook["id"], str(hook.attempt.attempt)
-        ack, nack = (
-            f"{url}{_CALLBACKS}{hook_id}/{number}/{verb}/{self._token(hook_id, number, verb)}"
-            for verb in ("ack", "nack")
-        )
-        return {"Posthook-Ack-URL": ack, "Posthook-Nack-URL": nack}
+        headers = {}
+        for verb in ("Ack", "Nack") if self._async_hooks else ():
+            path = f"{_CALLBACKS}{hook['id']}/{hook.begun}/{verb.lower()}"
+            headers[f"Posthook-{verb}-URL"] = f"{url}{path}/{self._token(path)}"
+        return headers
 
     # What the operations are made of.
 
@@ -3988,69 +3921,92 @@ class _Project:
             raise NotFoundError("Hook not found")
         return self.hooks[hook_id]
 
-    def _add(self, now: datetime, post_at: datetime, *what: Any) -> _LocalHook:
-        hook = _LocalHook(self._count, now, post_at, *what)
+    def _place(self, hook: _LocalHook, name: str, moment: datetime | None) -> None:
+        """Have the hook stand at that moment in a sorted list, or no longer in it."""
+        rows = self._rows[name]
+        if name in hook.places:
+            del rows[bisect.bisect_left(rows, hook.places.pop(name))]
+        if moment is not None:
+            hook.places[name] = moment, hook["id"] if name == SORT_BY_POST_AT else hook.number
+            bisect.insort(rows, (*hook.places[name], hook))
+
+    def _add(
+        self, now: datetime, post_at: datetime, path: str, data: Any, override: Any
+    ) -> _LocalHook:
+        from uuid import uuid4
+
+        due, created = _format_time(post_at), _format_time(now)
+        hook = _LocalHook(id=str(uuid4()), path=path, domain=None, data=data, postAt=due)
+        hook.update(status=STATUS_PENDING, postDurationSeconds=0.0, attempts=0, failureError="")
+        hook.update(tryAt=due, wasNotified=False, createdAt=created, updatedAt=created)
+        if override is not None:
+            hook["retryOverride"] = override
+        self._count += 1
+        hook.number, hook.places = f"{self._count:015}", {}
         self.hooks[hook["id"]] = hook
-        self._wake(hook, post_at)
-        for name, key in hook.order.items():
-            bisect.insort(self._rows[name], (*key, hook))
+        self._place(hook, SORT_BY_POST_AT, post_at)
+        self._place(hook, SORT_BY_CREATED_AT, now)
+        self._place(hook, _DUE, post_at)
         return hook
 
     def _cancel(self, hook: _LocalHook, now: datetime) -> None:
         del self.hooks[hook["id"]]
-        for name, key in hook.order.items():
-            del self._rows[name][bisect.bisect_left(self._rows[name], key)]
+        for name in list(hook.places):
+            self._place(hook, name, None)
 
     def _retry(self, hook: _LocalHook, now: datetime) -> None:
-        hook.forgiven = hook["attempts"]
+        hook.tries = 0
         hook.update(status=STATUS_RETRY, tryAt=_format_time(now))
-        self._wake(hook, now)
+        self._place(hook, _DUE, now)
 
     def _replay(self, hook: _LocalHook, now: datetime) -> None:
         self._add(now, now, hook["path"], hook["data"], hook.get("retryOverride"))
 
-    def _matching(self, wanted: dict[str, Any]) -> list[tuple[Any, ...]]:
+    def _matching(self, query: dict[str, Any]) -> list[tuple[Any, ...]]:
         """The rows that a list call's filters let through, ascending."""
-        sort, status = wanted["sortBy"], wanted["status"]
-        (other,) = self._rows.keys() - {sort}
+        sort, status = _field(query, "sortBy"), _field(query, "status")
+        (other,) = {SORT_BY_POST_AT, SORT_BY_CREATED_AT} - {sort}
         rows, also = (
-            _between(self._rows[name], wanted[name + "After"], wanted[name + "Before"])
-            for name in (sort, other)
+            _between(self._rows[n], _field(query, n + "After"), _field(query, n + "Before"))
+            for n in (sort, other)
         )
         if len(also) < len(self.hooks):
-            kept = {hook["id"] for _, _, hook in also}
-            rows = [row for row in rows if row[2]["id"] in kept]
+            kept = {hook.number for _, _, hook in also}
+            rows = [row for row in rows if row[2].number in kept]
         return [row for row in rows if row[2]["status"] == status] if status else rows
 
-    def _chosen(self, wanted: dict[str, Any]) -> list[_LocalHook]:
+    def _chosen(self, fields: dict[str, Any]) -> list[_LocalHook]:
         """The hooks that a bulk call names, in whatever state."""
-        if wanted["hookIDs"] is not None:
-            ids = dict.fromkeys(wanted["hookIDs"])
-            return [self.hooks[hook_id] for hook_id in ids if hook_id in self.hooks]
-        rows, path = self._rows[SORT_BY_POST_AT], wanted["endpointKey"]
-        if wanted["sequenceID"] is not None:
-            return []  # no hook here is in a sequence
-        start, end = (bisect.bisect_left(rows, (wanted[n],)) for n in ("startTime", "endTime"))
-        return [hook for _, _, hook in rows[start:end] if path in (None, hook["path"])]
+        names = ("hookIDs", "startTime", "endTime", "limit", "endpointKey", "sequenceID")
+        ids, *others = (_field(fields, name) for name in names)
+        given = [value is not None for value in others]
+        if not all(given[:3]) if ids is None else any(given):
+            raise ValueError("pass either hookIDs, or startTime, endTime and limit")
+        if ids is None:
+            start, end, _, path, sequence = others
+            found = [row[2] for row in _between(self._rows[SORT_BY_POST_AT], start, end)]
+            # No hook here is in a sequence.
+            return [hook for hook in found if path in (None, hook["path"]) and sequence is None]
+        if len(ids) > 1000 or not all(type(hook_id) is str for hook_id in ids):
+            raise ValueError("hookIDs must be at most 1000 strings")
+        return [self.hooks[hook_id] for hook_id in dict.fromkeys(ids) if hook_id in self.hooks]
 
     def _use_quota(self, now: datetime) -> dict[str, str]:
         """Count one hook against its calendar month; the headers that tell so."""
         month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        if month != self._month:
-            self._month, self._used = month, 0
-        allowed = self._used < self._quota
-        self._used += allowed
-        left, resets_at = self._quota - self._used, (month + timedelta(days=32)).replace(day=1)
-        facts: dict[str, Any] = {"Limit": self._quota, "Usage": self._used, "Remaining": left}
-        facts["Resets-At"] = _format_time(resets_at)
+        allowed = self._used.get(month, 0) < self._quota
+        used = self._used[month] = self._used.get(month, 0) + allowed
+        facts: dict[str, object] = {"Limit": self._quota, "Usage": used}
+        facts["Remaining"] = self._quota - used
+        facts["Resets-At"] = _format_time((month + timedelta(days=32)).replace(day=1))
         headers = {f"Posthook-HookQuota-{name}": str(fact) for name, fact in facts.items()}
         if not allowed:
             raise RateLimitError("Rate limit exceeded", headers)
         return headers
 
-    def _token(self, hook_id: str, number: str, verb: str) -> str:
+    def _token(self, path: str) -> str:
         """What makes a callback URL unguessable: made anew to compare, so that none is kept."""
-        return _hexmac(self._secret, f"{hook_id} {number} {verb}".encode())[:40]
+        return _hexmac(self._secret, path.encode())[:40]
 
 
 _BULK: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {  # what it does, to which status
@@ -4060,9 +4016,11 @@ _BULK: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {  # what it d
 }
 
 
-def _between(rows: list[Any], after: datetime | None, before: datetime | None) -> list[Any]:
-    start = bisect.bisect_right(rows, (after, "~")) if after else 0  # "~" sorts last
-    return rows[start : bisect.bisect_left(rows, (before,)) if before else len(rows)]
+def _between(rows: list[Any], low: tuple[Any, ...] | None, high: Any) -> list[Any]:
+    """The sorted rows from one key up to another; None is no bound."""
+    start = bisect.bisect_left(rows, low) if low else 0
+    end = bisect.bisect_left(rows, high) if high else len(rows)
+    return rows[start:end] if end - start < len(rows) else rows
 
 
 def _retry_seconds(retries: dict[str, Any], tries: int, random: float) -> float:
@@ -4082,81 +4040,75 @@ def _callback_seconds(header: str | None) -> float:
     return min(max(float(text), _ACCEPT_SECONDS[0]), _ACCEPT_SECONDS[1])
 
 
-# Reading API calls: what is on the wire becomes what _Project's operations want. A ValueError, or
-# what else comes of parsing, refuses the call with 400.
+# Reading API calls.
 
 _MAX_DATA = 65_536  # bytes of encoded data
 
 
-def _read_object(body: bytes) -> dict[str, Any]:
+def _read_object(query: str, body: bytes) -> dict[str, Any]:
     value = json.loads(body.decode())
     if type(value) is not dict:
         raise ValueError("the body must be a JSON object")
     return value
 
 
-def _field(fields: dict[str, Any], name: str, kind: type, span: Any = None) -> Any:
-    """A field of exactly that type, and within the span; None if it is null or absent."""
+def _read_query(query: str, body: bytes) -> dict[str, Any]:
+    from urllib.parse import parse_qsl
+
+    pairs = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)  # an offset has a plus
+    given: dict[str, Any] = {"limit": "10", "sortBy": SORT_BY_POST_AT}
+    given.update((name, text) for name, text in pairs if text or name == "limit")
+    return {**given, "limit": int(given["limit"].encode())}  # bytes: ASCII digits alone
+
+
+def _field(fields: dict[str, Any], name: str) -> Any:
+    """A field, as _FIELDS has it read; None if it is null or absent."""
+    kind, read, *allowed = _FIELDS[name]
     value = fields.get(name)
-    if value is not None:
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise ValueError(f"{name} must be of type {kind.__name__}")
-        if span and not span[0] <= value <= span[1]:
-            raise ValueError(f"{name} must be {span[0]} to {span[1]}")
+    if value is None:
+        return None
+    if type(value) is not kind and (kind, type(value)) != (float, int):
+        raise ValueError(f"{name} must be of type {kind.__name__}")
+    try:
+        value = read(value)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{name} is invalid: {error}") from None
+    is_text = isinstance(value, str)
+    if allowed and not (value in allowed if is_text else allowed[0] <= value <= allowed[1]):
+        word = " or " if is_text else " to "
+        raise ValueError(f"{name} must be {word.join(map(str, allowed))}")
     return value
 
 
-def _read_schedule(query: str, body: bytes) -> tuple[Any, ...]:
-    """A datetime or a timedelta, the path, the data, and the retryOverride."""
-    fields = _read_object(body)
-    if not _field(fields, "path", str):
-        raise ValueError("path is required")
-    data, deep = fields.get("data", {}), fields
-    for _ in range(50):  # what could just be read must also fit into an answer
-        deep = {"": deep}
-    _encode(deep)
-    if len(_encode(data)) > _MAX_DATA:
-        raise PayloadTooLargeError("Payload exceeds 64 KB limit")
-    return _read_moment(fields), fields["path"], data, _read_override(fields)
-
-
-def _read_moment(fields: dict[str, Any]) -> Any:
-    """What the one scheduling mode says; a delay stays one until the clock is read."""
-    given = [name for name in _MODES if fields.get(name) is not None]
-    if len(given) != 1:
+def _post_at(fields: dict[str, Any], now: datetime) -> datetime:
+    """What the one scheduling mode says."""
+    names = ("postAt", "postAtLocal", "postIn", "timezone")
+    moment, local, delay, zone = (_field(fields, name) for name in names)
+    if [moment, local, delay].count(None) != 2:
         raise ValueError("exactly one of postAt, postAtLocal and postIn is required")
-    text, zone = _field(fields, given[0], str), _field(fields, "timezone", str)
-    if (zone is None) == (given == ["postAtLocal"]):
+    if (zone is None) != (local is None):
         raise ValueError("timezone belongs to postAtLocal: both or neither")
-    try:
-        return _MODES[given[0]](text, zone)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{given[0]} is invalid: {error}") from None
+    if local is not None:
+        return _from_local(local, zone)
+    return moment or now + timedelta(seconds=delay)
 
 
-def _from_delay(text: str, zone: None) -> timedelta:
-    delay = timedelta(seconds=_parse_duration(text))
-    if not timedelta(seconds=1) <= delay <= timedelta(days=365):
-        raise ValueError("it must be 1 second to 365 days")
-    return delay
-
-
-def _from_local(text: str, zone: str) -> datetime:
+def _from_local(text: str, name: str) -> datetime:
     """The instant of a local time: the first of two, or the end of the gap that it falls into."""
     from zoneinfo import ZoneInfo
 
     if not re.fullmatch(r"(?a)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", text):
-        raise ValueError("it must be YYYY-MM-DDTHH:MM:SS, without a zone")
+        raise ValueError("postAtLocal must be YYYY-MM-DDTHH:MM:SS, without a zone")
     local = datetime.fromisoformat(text)
     try:
-        tz = ZoneInfo(zone)
+        zone = ZoneInfo(name)
     except Exception:  # KeyError, ValueError, OSError, UnicodeError: whatever the name leads to
-        raise BadRequestError("timezone is not known here: an IANA name is needed") from None
+        raise ValueError("timezone is not known here: an IANA name is needed") from None
 
     def wall(moment: datetime) -> datetime:
-        return moment.astimezone(tz).replace(tzinfo=None)
+        return moment.astimezone(zone).replace(tzinfo=None)
 
-    low, high = sorted(local.replace(tzinfo=tz, fold=fold).astimezone(_UTC) for fold in (0, 1))
+    low, high = sorted(local.replace(tzinfo=zone, fold=fold).astimezone(_UTC) for fold in (0, 1))
     if wall(low) == local:
         return low
     while high - low > timedelta(seconds=1):  # between the two, the clock jumps over `local`
@@ -4165,107 +4117,68 @@ def _from_local(text: str, zone: str) -> datetime:
     return high
 
 
-_MODES: dict[str, Callable[..., Any]] = {
-    "postAt": lambda text, zone: _parse_time(text).astimezone(_UTC),
-    "postAtLocal": _from_local,
-    "postIn": _from_delay,
-}
-_OVERRIDE: dict[str, tuple[type, Any]] = {  # type and span
-    "minRetries": (int, (1, 15)),
-    "delaySecs": (int, (5, 60)),
-    "maxDelaySecs": (int, (60, 3600)),
-    "backoffFactor": (float, (1.1, 4.0)),
-    "jitter": (bool, None),
-}
-_NEEDED = {
-    STRATEGY_FIXED: ("minRetries", "delaySecs"),
-    STRATEGY_EXPONENTIAL: ("minRetries", "delaySecs", "maxDelaySecs"),
-}
-
-
-def _read_override(fields: dict[str, Any]) -> dict[str, Any] | None:
-    override: dict[str, Any] | None = _field(fields, "retryOverride", dict)
-    if override is not None:
-        needed = _NEEDED.get(_field(override, "strategy", str))
-        if needed is None:
-            raise ValueError("strategy must be fixed or exponential")
-        values = {name: _field(override, name, *rule) for name, rule in _OVERRIDE.items()}
-        if None in map(values.get, needed):
-            raise ValueError(f"retryOverride needs {', '.join(needed)}")
+def _read_override(override: dict[str, Any]) -> dict[str, Any]:
+    names = ("strategy", "minRetries", "delaySecs", "maxDelaySecs", "backoffFactor", "jitter")
+    values = [_field({"strategy": "missing", **override}, name) for name in names]
+    needed = names[: 4 if values[0] == STRATEGY_EXPONENTIAL else 3]
+    if None in values[: len(needed)]:
+        raise ValueError(f"it needs {', '.join(needed)}")
     return override
 
 
-_CHOICES = {  # of a list call, the default first
-    "status": ("", STATUS_PENDING, STATUS_RETRY, STATUS_COMPLETED, STATUS_FAILED),
-    "sortBy": (SORT_BY_POST_AT, SORT_BY_CREATED_AT),
-    "sortOrder": (SORT_ORDER_ASC, SORT_ORDER_DESC),
+def _read_cursor(text: str) -> tuple[datetime, str]:
+    moment, _, rest = text.partition("_")
+    return _parse_time(moment), rest
+
+
+# Keys that stand in a sorted list before, or after, all rows of one moment.
+_BEFORE = (str, lambda text: (_parse_time(text), ""))
+_AFTER = (str, lambda text: (_parse_time(text), "~"))
+# What a field is in JSON, what reads it, and then its choices, or the least and the most.
+_FIELDS: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("path", "postAtLocal", "timezone", "endpointKey", "sequenceID"), (str, str)),
+    "postAt": (str, lambda text: _parse_time(text).astimezone(_UTC)),
+    "postIn": (str, _parse_duration, 1, 31_536_000),
+    "retryOverride": (dict, _read_override),
+    "strategy": (str, str, STRATEGY_FIXED, STRATEGY_EXPONENTIAL),
+    "minRetries": (int, int, 1, 15),
+    "delaySecs": (int, int, 5, 60),
+    "maxDelaySecs": (int, int, 60, 3600),
+    "backoffFactor": (float, float, 1.1, 4.0),
+    "jitter": (bool, bool),
+    "hookIDs": (list, list),
+    "limit": (int, int, 1, 1000),
+    "status": (str, str, STATUS_PENDING, STATUS_RETRY, STATUS_COMPLETED, STATUS_FAILED),
+    "sortBy": (str, str, SORT_BY_POST_AT, SORT_BY_CREATED_AT),
+    "sortOrder": (str, str.upper, SORT_ORDER_ASC, SORT_ORDER_DESC),
+    "cursor": (str, _read_cursor),
+    **dict.fromkeys(("startTime", "endTime", "postAtBefore", "createdAtBefore"), _BEFORE),
+    **dict.fromkeys(("postAtAfter", "createdAtAfter"), _AFTER),
 }
 
-
-def _read_list(query: str, body: bytes) -> dict[str, Any]:
-    from urllib.parse import parse_qsl
-
-    pairs = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)  # an offset has a plus
-    given: dict[str, Any] = {name: text for name, text in pairs if text or name == "limit"}
-    given["sortOrder"] = given.get("sortOrder", SORT_ORDER_ASC).upper()
-    for name, choices in _CHOICES.items():
-        if given.setdefault(name, choices[0]) not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(filter(None, choices))}")
-    given["limit"] = int(given.get("limit", "10").encode())  # bytes: ASCII digits alone
-    _field(given, "limit", int, (1, 1000))
-    for name in ("postAtAfter", "postAtBefore", "createdAtAfter", "createdAtBefore"):
-        given[name] = _parse_time(given[name]) if name in given else None
-    if "cursor" in given:
-        moment, _, text = given["cursor"].partition("_")
-        given["cursor"] = _parse_time(moment), text
-    return given
-
-
-_RANGE = {"startTime": str, "endTime": str, "limit": int, "endpointKey": str, "sequenceID": str}
-
-
-def _read_bulk(query: str, body: bytes) -> dict[str, Any]:
-    fields = _read_object(body)
-    ids = _field(fields, "hookIDs", list)
-    wanted = {name: _field(fields, name, kind) for name, kind in _RANGE.items()}
-    needed = ["startTime", "endTime", "limit"] if ids is None else []
-    given = [name for name in wanted if wanted[name] is not None]
-    if given[: len(needed)] != needed or (ids is not None and given):
-        raise ValueError("pass either hookIDs, or startTime, endTime and limit")
-    if ids is None:
-        _field(fields, "limit", int, (1, 1000))
-        wanted.update((name, _parse_time(wanted[name])) for name in needed[:2])
-    elif len(ids) > 1000 or not all(type(hook_id) is str for hook_id in ids):
-        raise ValueError("hookIDs must be at most 1000 strings")
-    return {"hookIDs": ids, **wanted}
-
-
-_ROUTES: tuple[tuple[str, str, Any, Callable[..., _LocalAnswer]], ...] = (
-    ("POST", "/v1/hooks", _read_schedule, _Project.schedule),
-    ("GET", "/v1/hooks", _read_list, _Project.page),
-    ("GET", "/v1/hooks/([^/]+)", None, _Project.get),
-    ("DELETE", "/v1/hooks/([^/]+)", None, _Project.delete),
-    ("POST", "/v1/hooks/bulk/(retry|replay|cancel)", _read_bulk, _Project.bulk),
-    ("POST", _CALLBACKS + "([^/]+)/([0-9]+)/(ack|nack)/(.*)", None, _Project.callback),
+_ROUTES: tuple[tuple[str, Any, Callable[..., _LocalAnswer]], ...] = (
+    ("POST /v1/hooks", _read_object, _Project.schedule),
+    ("GET /v1/hooks", _read_query, _Project.page),
+    ("GET /v1/hooks/([^/]+)", None, _Project.get),
+    ("DELETE /v1/hooks/([^/]+)", None, _Project.delete),
+    ("POST /v1/hooks/bulk/(retry|replay|cancel)", _read_object, _Project.bulk),
+    (f"POST ({_CALLBACKS}([^/]+)/([0-9]+)/(ack|nack))/(.*)", None, _Project.callback),
 )
 
 
-def _route(method: str, path: str) -> tuple[Any, Any, tuple[str, ...]]:
+def _route(call: str) -> tuple[Any, Callable[..., _LocalAnswer], tuple[str, ...]]:
     """How to read a call, what does it, and the names in its path."""
-    for verb, pattern, read, act in _ROUTES:
-        match = re.fullmatch(pattern, path)
-        if match and verb == method:
+    for pattern, read, act in _ROUTES:
+        match = re.fullmatch(pattern, call)
+        if match:
             return read, act, match.groups()
     raise NotFoundError("Not found")
 
 
 def _encode(value: Any) -> bytes:
     """The value as JSON. NaN and what is too large for a float, read as infinity: ValueError."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair is JSON only as an escape
-        return json.dumps(value, separators=(",", ":")).encode()
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode(errors="backslashreplace")  # which makes half a surrogate pair JSON's escape
 
 
 def _on_the_wire(text: str) -> str:
@@ -4281,68 +4194,18 @@ def _thread(target: Callable[..., object], *arguments: object) -> threading.Thre
     return thread
 
 
-# The HTTP face. What inherits from http.server is made inside of functions, because importing that
-# takes its time.
-
 _MAX_BODY = 16 * 1_048_576  # bytes that are read to keep the connection, whatever they are
 
 
-def _http_server(answer: Callable[[str, str, str, bytes], _LocalAnswer], port: int) -> Any:
-    """A server on 127.0.0.1 that has ``answer`` answer its calls, each connection on a thread.
-
-    Its ``stop()`` cuts the connections, and returns when every thread has ended.
-    """
-    import socket
-    from http.server import ThreadingHTTPServer
-    from socketserver import TCPServer
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size = 1024
-        allow_reuse_address = os.name == "posix"  # elsewhere it would let two servers share a port
-        server_bind = TCPServer.server_bind  # without the DNS look-up that HTTPServer adds
-        stopping = False
-        thread: threading.Thread
-        calls: dict[threading.Thread, socket.socket] = {}
-
-        def accept(self) -> None:  # serve_forever() would look twice a second whether to stop
-            while not self.stopping:
-                self.handle_request()
-
-        def process_request(self, request: Any, client_address: Any) -> None:
-            self.calls = {t: c for t, c in self.calls.items() if t.is_alive()}
-            self.calls[_thread(self.process_request_thread, request, client_address)] = request
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            _log().debug("a connection to LocalPosthook was dropped", exc_info=True)
-
-        def stop(self) -> None:
-            self.stopping = True
-            with contextlib.suppress(OSError):  # a call, so that accept() looks
-                socket.create_connection(self.socket.getsockname(), 1.0).close()
-            self.thread.join()
-            self.server_close()
-            for thread, connection in self.calls.items():
-                with contextlib.suppress(OSError):  # it has ended by itself
-                    connection.shutdown(socket.SHUT_RDWR)
-                thread.join()
-
-    try:
-        server = Server(("127.0.0.1", port), _connection_class(answer))
-    except (OSError, OverflowError) as error:
-        problem = f"cannot listen on 127.0.0.1:{port}: {error}"
-        raise PosthookConnectionError(problem, maybe_sent=False) from error
-    server.thread = _thread(server.accept)
-    return server
-
-
-def _connection_class(answer: Callable[[str, str, str, bytes], _LocalAnswer]) -> Any:
+@functools.lru_cache(None)
+def _connection_class() -> Any:
+    """What answers the calls of one connection; http.server takes its time to be imported."""
     from http.server import BaseHTTPRequestHandler
 
     class Connection(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        default_request_version = "HTTP/1.0"  # of a line that is no HTTP: answer it properly
         disable_nagle_algorithm = True
-        wbufsize = -1  # one write an answer
+        server: Any  # the LocalPosthook
 
         def do_GET(self) -> None:
             length, *more = self.headers.get_all("Content-Length", ["0"])
@@ -4356,30 +4219,23 @@ def _connection_class(answer: Callable[[str, str, str, bytes], _LocalAnswer]) ->
                 self.close_connection |= self.request_version == "HTTP/1.0"
                 if len(body) == int(length):  # else the client is gone, and next is the end
                     key = self.headers.get("X-API-Key", "").strip()
-                    self.reply(*answer(self.command, self.path, key, body))
+                    self.reply(*self.server._answer(self.command, self.path, key, body))
 
         do_POST = do_DELETE = do_PUT = do_PATCH = do_HEAD = do_OPTIONS = do_GET
-
-        def handle_expect_100(self) -> bool:
-            go_on = super().handle_expect_100()
-            self.wfile.flush()  # the client waits for it, and only then sends its body
-            return go_on
 
         def send_error(self, code: int, message: str | None = None, explain: object = None) -> None:
             self.close_connection = True  # its body, if any, was not read
             self.reply(code, {"error": message or "the request is invalid"}, {})
 
         def reply(self, status: int, payload: object, headers: Mapping[str, str]) -> None:
-            text = json.dumps(payload).encode()
-            self.send_response_only(status)  # the plain one also logs to stderr
-            fields = {"Content-Type": "application/json", "Content-Length": len(text), **headers}
+            body = json.dumps(payload).encode()
+            fields = {"Content-Type": "application/json", "Content-Length": len(body), **headers}
             if self.close_connection:
                 fields["Connection"] = "close"
-            for name, value in fields.items():
-                self.send_header(name, str(value))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(text)
+            lines = [f"HTTP/1.1 {status} {self.responses[status][0]}"]
+            lines += [f"{name}: {value}" for name, value in fields.items()]
+            head = "\r\n".join([*lines, "", ""]).encode()
+            self.wfile.write(head if self.command == "HEAD" else head + body)  # in one piece
 
     return Connection
 
@@ -4390,8 +4246,7 @@ def _connection_class(answer: Callable[[str, str, str, bytes], _LocalAnswer]) ->
 
 if TYPE_CHECKING:
     import argparse
-    from email.message import Message
-    from typing import NoReturn
+    from typing import NoReturn, TextIO
 
 __all__ += ["main"]
 
@@ -4417,6 +4272,8 @@ def main(argv: list[str] | None = None) -> int:
             raise OSError("stdout is closed")
         status = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
+    except SystemExit:  # --help or --version: it is printed
+        status = 0
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:
@@ -4425,10 +4282,10 @@ def main(argv: list[str] | None = None) -> int:
         status = _complain(error)
     except (ValueError, TypeError) as error:  # an argument that cannot work
         status = _complain(error, 2)
-    for stream in (sys.stdout, sys.stderr):
-        _settle(stream)
-    if argv is None:  # what is left is the interpreter's exit
+    if argv is None:  # what is left is the end of the process
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        _settle(stream)
     return status
 
 
@@ -4444,28 +4301,48 @@ def _run(argv: list[str]) -> int:
     # Under an ASCII locale, what is not ASCII stands in argv as escaped bytes.
     argv = [text.encode("utf-8", "surrogateescape").decode() for text in argv]
     parser = _parser()
-    if not argv:
-        _tell(parser.format_help())
+    options = vars(parser.parse_args(argv))
+    command = options.pop("command")
+    if command is None:
+        parser.print_help(sys.stderr)
         return 2
-    try:
-        options = vars(parser.parse_args(argv))
-    except SystemExit:  # --help or --version: it is printed
-        return 0
     # Before a call, not in it: a Ctrl-C that meets an import can be swallowed by it.
-    import http.client  # noqa: F401
+    with contextlib.suppress(ImportError):  # there may be no ssl
+        import socket  # noqa: F401
+        import ssl  # noqa: F401
 
-    return _COMMANDS[options.pop("command")][0](**options) or 0
-
-
-# The commands. Each takes its arguments by the names of the API's parameters, and returns its exit
-# status, or None for 0. What it prints is ASCII, whatever the terminal knows: json.dumps escapes.
+    return _COMMANDS[command][0](**options) or 0
 
 
-def _do_schedule(retry_override: object, **options: Any) -> None:
-    if retry_override is not None:
-        if not isinstance(retry_override, dict):
-            raise ValueError('--retry-override is a JSON object: {"minRetries": 3, ...}')
-        options["retry_override"] = HookRetryOverride.from_dict(retry_override)
+def _complain(message: object, status: int = 1) -> int:
+    """Print a message to stderr, in one line, without the environment's keys; the status."""
+    text = str(message)
+    api, signing = (os.environ.get(f"POSTHOOK_{which}_KEY", "") for which in ("API", "SIGNING"))
+    for key in sorted([api.strip(), *re.split(r"[\s,]+", signing)], key=len, reverse=True):
+        if len(key) >= 4:  # a shorter one is no secret, and part of words
+            text = text.replace(key, "...")
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(text[:1000].split()))
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):  # there is nobody to tell
+            print(f"posthook: {line}", file=sys.stderr)
+    return status
+
+
+def _settle(stream: TextIO) -> None:
+    """Leave nothing unwritten in a stream that cannot be written: it would fail again at exit."""
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            stream.close()
+
+
+# The commands. Each takes its arguments, those that were given, by the names of the API's
+# parameters, and returns its exit status, or None for 0. What it prints is ASCII, whatever the
+# terminal knows: json.dumps escapes.
+
+
+def _do_schedule(**options: Any) -> None:
     with Posthook() as client:
         print(json.dumps(client.hooks.schedule(**options).raw))
 
@@ -4483,15 +4360,12 @@ def _print_hook(client: Posthook, hook_id: str) -> int:
     return 0
 
 
-def _do_list(status: str | None, limit: int | None, all: bool) -> None:
+def _do_list(all: bool = False, **options: Any) -> None:
+    if all:  # the largest pages, unless told otherwise: each costs a round trip
+        options["page_size"] = options.pop("limit", 1000)
     with Posthook() as client:
-        hooks: Iterable[Hook]
-        if all:  # the largest pages, unless told otherwise: each costs a round trip
-            size = 1000 if limit is None else limit
-            hooks = client.hooks.list_all(status=status, page_size=size)
-        else:
-            hooks = client.hooks.list(status=status, limit=limit)
-        for hook in hooks:
+        ask: Callable[..., Iterable[Hook]] = client.hooks.list_all if all else client.hooks.list
+        for hook in ask(**options):
             print(json.dumps(hook.raw))
 
 
@@ -4502,8 +4376,7 @@ def _do_delete(id: list[str]) -> None:
             print(json.dumps({"id": hook_id, "deleted": True}))
 
 
-def _do_bulk(action: str, ids: list[str], **options: Any) -> None:
-    span = {name: value for name, value in options.items() if value is not None}
+def _do_bulk(action: str, ids: Iterable[str] = (), **span: Any) -> None:
     if bool(ids) == bool(span) or (span and not {"start_time", "end_time", "limit"} <= span.keys()):
         raise ValueError("pass either ids, or all of --from, --to and --limit")
     with Posthook() as client:
@@ -4512,27 +4385,24 @@ def _do_bulk(action: str, ids: list[str], **options: Any) -> None:
     print(json.dumps({"affected": result.affected}))
 
 
-def _do_callback(send: Callable[[str, object], CallbackResult], url: str, body: object) -> int:
+def _do_callback(send: Callable[..., CallbackResult], url: str, body: object = None) -> int:
     result = send(url, body)
     print(json.dumps({"status": result.status, "applied": result.applied}))
     return 0 if result.applied else 1
 
 
-def _do_deliver(url: str, data: object) -> int:
+def _do_deliver(url: str, **options: Any) -> int:
     from urllib.request import Request
     from uuid import uuid4
 
-    signatures, hook_id = create_signatures(), str(uuid4())
-    headers = {"Content-Type": "application/json", "User-Agent": "Posthook/1.0"}
-    request = Request(url, headers=headers, method="POST")
-    payload = {"id": hook_id, "path": request.selector or "/", "data": data}
-    now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}"
+    hook_id, now = str(uuid4()), f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}"
+    payload = {"id": hook_id, "path": Request(url).selector or "/", "data": {}, **options}
     payload.update(dict.fromkeys(("postAt", "postedAt", "createdAt", "updatedAt"), now))
-    request.data = body = json.dumps(payload, allow_nan=False).encode()
-    for name, value in signatures.sign(body, hook_id=hook_id).items():
-        request.add_header(name, value)
+    body = json.dumps(payload, allow_nan=False).encode()
+    headers = {"Content-Type": "application/json", "User-Agent": "Posthook/1.0"}
+    headers.update(create_signatures().sign(body, hook_id=hook_id))
     with contextlib.closing(build_opener()) as opener:
-        answer = opener.open(request, timeout=10)  # seconds; the service's limit for an attempt
+        answer = opener.open(Request(url, body, headers), timeout=10)  # seconds, as the service
     text = answer.read().decode("utf-8", "replace")
     print(json.dumps({"id": hook_id, "status": answer.status, "body": text}))
     return 0 if 200 <= answer.status <= 299 else 1
@@ -4552,55 +4422,143 @@ def _do_local(**options: Any) -> int:
 
     server = LocalPosthook(**options)
     server.observer = events.put
-    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    with contextlib.ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.signal(number, stop))
+        stack.enter_context(server)
+        print(f"export POSTHOOK_BASE_URL={server.url}")
+        print(f"export POSTHOOK_API_KEY={server.api_key}")
+        print(f"export POSTHOOK_SIGNING_KEY={server.signing_key}", flush=True)
+        while True:
+            # Not for ever: a signal that comes just before the wait does not end it, nor does any
+            # on Windows.
+            with contextlib.suppress(Empty):
+                event = events.get(timeout=0.5)
+                if isinstance(event, int):
+                    return event
+                print(f"# {event}", flush=True)  # a shell may read all of this
+
+
+# The demo. The calls that it prints are those that it makes.
+
+
+def _do_demo() -> None:
+    from http.server import BaseHTTPRequestHandler
+    from socketserver import TCPServer
+    from types import SimpleNamespace
+
+    # Whatever a call is made on; `news` is what other threads have to tell.
+    stage = SimpleNamespace(posthook=sys.modules[__name__], news=[])
+    stage.signatures = create_signatures("ph_sk_demo")
+    answers = [202, 500, 200, 200]
+
+    class App(BaseHTTPRequestHandler):
+        """What a user writes: verify, then work, or have it done and say so later."""
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            delivery = stage.signatures.parse_delivery(body, self.headers)
+            stage.received, status = (delivery, self.headers), answers.pop(0)
+            what = f"{delivery.posted_at:%Y-%m-%d %H:%M:%S} UTC: {delivery.path} {delivery.data}"
+            stage.news.append(f"{what} is verified, the app says {status}")
+            self.send_response_only(status)  # which logs nothing
+            self.end_headers()
+
+    with contextlib.ExitStack() as stack:
+        app = stack.enter_context(TCPServer(("127.0.0.1", 0), App))
+        threading.Thread(target=app.serve_forever, args=(0.01,), daemon=True).start()
+        stack.callback(app.shutdown)
+        url = f"http://127.0.0.1:{app.server_address[1]}"
+        stage.server = LocalPosthook(url, signing_key="ph_sk_demo", async_hooks=True)
+        stage.server.observer = stage.news.append
+        server = stack.enter_context(stage.server)
+        stage.client = stack.enter_context(Posthook(server.api_key, base_url=server.url))
+        print(f"A Posthook runs at {server.url}, and delivers to an app at {url}.")
+        print("Nothing leaves this machine, and its clock can be moved.")
+        _tell_story(stage, functools.partial(_do_aloud, stage))
+
+
+def _tell_story(stage: Any, do: Callable[..., None]) -> None:
+    days = [datetime.now(timezone.utc) + timedelta(days=n) for n in (1, 2)]
+    tomorrow, later = (f"{day:%Y-%m-%d}" for day in days)
+
+    print("\nSchedule webhooks: in a while, at a time, at a local time.\n")
+    do("client.hooks.schedule", "/import", post_in="1h", data={"rows": 3})
+    do("client.hooks.schedule", "/report", post_at=f"{tomorrow}T09:00:00Z", data={"user": "ada"})
+    do("client.hooks.schedule", "/lunch", post_at_local=f"{later}T12:30:00", timezone="Asia/Tokyo")
+
+    print("\nAn hour later the first is due. It comes signed; the app says 202: not done yet.\n")
+    do("server.advance", "1h")
+    delivery, headers = stage.received
+    print(f"    Posthook-Signature: {headers['Posthook-Signature']}")
+
+    print("\nWhat somebody has changed on the way does not get in.\n")
+    forged, shown = delivery.body.replace(b"3", b"4"), "delivery.body.replace(b'3', b'4'), headers"
+    do("signatures.parse_delivery", forged, headers, shown=shown)
+
+    print("\nWhen the work is done, the app says so.\n")
+    do("posthook.ack", delivery.ack_url, shown="delivery.ack_url")
+    do("client.hooks.get", delivery.hook_id)
+
+    print("\nThe next days. The app fails once, and gets the report again ten seconds later.\n")
+    do("server.advance", "3d")
+    do("client.hooks.list", status="completed")
+
+    print("\nNext: `python3 posthook.py local --forward http://127.0.0.1:8000` does this for your")
+    print("own app, and `python3 posthook.py --help` lists the other commands.")
+
+
+def _do_aloud(stage: Any, name: str, *args: Any, shown: str = "", **options: Any) -> None:
+    """Make a call, print it as a line of Python, and below it what happens and what it gives."""
+    given = [*map(repr, args), *(f"{key}={value!r}" for key, value in options.items())]
+    print(f">>> {name}({shown or ', '.join(given)})")
     try:
-        with server:
-            print(f"export POSTHOOK_BASE_URL={server.url}")
-            print(f"export POSTHOOK_API_KEY={server.api_key}")
-            print(f"export POSTHOOK_SIGNING_KEY={server.signing_key}", flush=True)
-            while True:
-                # Not for ever: a signal that comes just before the wait does not end it, nor does
-                # any on Windows.
-                with contextlib.suppress(Empty):
-                    event = events.get(timeout=0.5)
-                    if isinstance(event, int):
-                        return event
-                    print(f"# {event}", flush=True)  # a shell may read all of this
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        result = functools.reduce(getattr, name.split("."), stage)(*args, **options)
+    except PosthookError as error:  # such as a local time, on a machine without time zones
+        result = f"{type(error).__name__}: {error}"
+    for line in [*stage.news, *(result if isinstance(result, Page) else [result])]:
+        if isinstance(line, Hook):
+            line = f"hook {line.id}: {line.status}, due {line.post_at:%Y-%m-%d %H:%M:%S} UTC"
+        if line is not None:
+            print(f"    {line}")
+    stage.news.clear()
 
 
-# The arguments that need more than text from the command line.
-
-
-_MOST_INPUT = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
-
-
-def _json_argument(text: str) -> object:
+def _json_argument(text: str) -> Any:
     """The value of a JSON argument: the text itself, or what ``@FILE`` or ``-`` (stdin) holds."""
     from argparse import ArgumentTypeError
 
+    most = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
     try:
         if text == "-" and sys.stdin is not None:
-            text = sys.stdin.buffer.read(_MOST_INPUT).decode()
+            text = sys.stdin.buffer.read(most).decode()
         elif text.startswith("@"):
             with open(text[1:], "rb") as file:
-                text = file.read(_MOST_INPUT).decode()
+                text = file.read(most).decode()
         return json.loads(text, parse_constant=_reject)
     except (ValueError, RecursionError) as error:
         raise ArgumentTypeError(f"the JSON cannot be read: {error}") from None
+
+
+def _override_argument(text: str) -> HookRetryOverride:
+    from argparse import ArgumentTypeError
+
+    value = _json_argument(text)
+    known = HookRetryOverride(3, 10, STRATEGY_FIXED, 2.0, 60, jitter=True).to_dict()
+    if not isinstance(value, dict) or not value.keys() <= known.keys():
+        raise ArgumentTypeError(f"pass a JSON object of {', '.join(known)}")
+    return HookRetryOverride.from_dict(value)
 
 
 # The tables: what argparse is told about each argument; and what runs a command, its summary, its
 # arguments (of "a|b" exactly one is given), and an example of them.
 
 
-def _option(metavar: str, help: str, **more: Any) -> dict[str, Any]:
-    return {"metavar": metavar, "help": help, **more}
+def _option(metavar: str, help: str, type: Callable[[str], Any] = str, **more: str) -> Any:
+    return {"metavar": metavar, "help": help, "type": type, **more}
 
 
-_ARGUMENTS = {
+_ARGUMENTS: dict[str, dict[str, Any]] = {
     "path": _option("PATH", "where it is delivered, under the project's domain"),
     "id": _option("ID", "ids of hooks", nargs="+"),
     "ids": _option("ID", "ids of hooks, at most 1000", nargs="*"),
@@ -4609,46 +4567,39 @@ _ARGUMENTS = {
     "--at": _option("TIME", "such as 2030-03-01T09:00:00Z", dest="post_at"),
     "--at-local": _option("TIME", "such as 2030-03-01T09:00:00", dest="post_at_local"),
     "--timezone": _option("ZONE", "of --at-local, such as America/New_York"),
-    "--data": _option(
-        "JSON", "the payload; @FILE reads a file, - reads stdin", type=_json_argument, default="{}"
-    ),
+    "--data": _option("JSON", "the payload; @FILE reads a file, - reads stdin", _json_argument),
     "--retry-override": _option(
-        "JSON", '{"minRetries": 3, "delaySecs": 10, "strategy": "fixed"}', type=_json_argument
+        "JSON", '{"minRetries": 3, "delaySecs": 10, "strategy": "fixed"}', _override_argument
     ),
-    "--body": _option("JSON", "what Posthook is told with it", type=_json_argument),
+    "--body": _option("JSON", "what Posthook is told with it", _json_argument),
     "--status": _option("STATUS", "only those pending, in retry, completed or failed"),
-    "--limit": _option("N", "hooks at most, 1 to 1000", type=int),
+    "--limit": _option("N", "hooks at most, 1 to 1000", int),
     "--all": {"action": "store_true", "help": "every hook; --limit is the size of a page"},
     "--from": _option("TIME", "hooks due from then on", dest="start_time"),
     "--to": _option("TIME", "and before this", dest="end_time"),
     "--endpoint-key": _option("PATH", "only those of this path"),
     "--sequence-id": _option("ID", "only those of this sequence"),
-    "--port": _option("N", "of 127.0.0.1; a free one if not given", type=int, default=0),
+    "--port": _option("N", "of 127.0.0.1; a free one if not given", int),
     "--forward": _option("URL", "where hooks are delivered, path appended", dest="forward_to"),
     "--async-hooks": {"action": "store_true", "help": "send ack URLs, and wait after a 202"},
 }
-_ID = "e5405623-2c1c-460e-9737-c884f7f59035"
-_CHOSEN = (
-    "ids --from --to --limit --endpoint-key --sequence-id",
-    "--from 2030-02-01T00:00:00Z --to 2030-02-02T00:00:00Z --limit 500",
-)
-_CALLBACK = ("url --body", '"$URL"')
 _LOCAL = "--port --forward --async-hooks"
+_PLAN = "path --in|--at|--at-local --timezone --data --retry-override"
+_REMIND = """/remind --in 5m --data '{"user": 1}'"""
+_ID = "e5405623-2c1c-460e-9737-c884f7f59035"
+_SOME = "ids --from --to --limit --endpoint-key --sequence-id"
+_SPAN = "--from 2030-02-01T00:00:00Z --to 2030-02-02T00:00:00Z --limit 500"
+_CALLBACK = ("url --body", '"$URL"')
 _COMMANDS: dict[str, tuple[Callable[..., int | None], str, str, str]] = {
-    "demo": (lambda: _do_demo(), "see everything at work, without account or network", "", ""),
+    "demo": (_do_demo, "see everything at work, without account or network", "", ""),
     "local": (_do_local, "run a Posthook on this machine", _LOCAL, "--port 4100"),
-    "schedule": (
-        _do_schedule,
-        "schedule a hook",
-        "path --in|--at|--at-local --timezone --data --retry-override",
-        """/remind --in 5m --data '{"user": 1}'""",
-    ),
+    "schedule": (_do_schedule, "schedule a hook", _PLAN, _REMIND),
     "get": (_do_get, "show hooks", "id", _ID),
     "list": (_do_list, "show a page of hooks, or all", "--status --limit --all", "--all"),
     "delete": (_do_delete, "cancel a waiting hook, forget a finished one", "id", _ID),
-    "retry": (functools.partial(_do_bulk, "retry"), "deliver failed hooks again", *_CHOSEN),
-    "replay": (functools.partial(_do_bulk, "replay"), "deliver completed hooks anew", *_CHOSEN),
-    "cancel": (functools.partial(_do_bulk, "cancel"), "cancel waiting hooks", *_CHOSEN),
+    "retry": (functools.partial(_do_bulk, "retry"), "deliver failed hooks again", _SOME, _SPAN),
+    "replay": (functools.partial(_do_bulk, "replay"), "deliver completed hooks anew", _SOME, _SPAN),
+    "cancel": (functools.partial(_do_bulk, "cancel"), "cancel waiting hooks", _SOME, _SPAN),
     "ack": (functools.partial(_do_callback, ack), "report that an async hook is done", *_CALLBACK),
     "nack": (functools.partial(_do_callback, nack), "report that it has failed", *_CALLBACK),
     "deliver": (_do_deliver, "send one signed delivery", "url --data", "http://127.0.0.1:8000/a"),
@@ -4663,19 +4614,18 @@ def _parser() -> argparse.ArgumentParser:
             _reject(message)
 
         def _print_message(self, message: str, file: Any = None) -> None:
-            print(message, end="", file=file)  # argparse's own passes over a full disk
+            print(message, end="", file=file, flush=True)  # argparse's own hides a full disk
 
     program = "python posthook.py"
     shape: dict[str, Any] = {
         "formatter_class": lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
         "allow_abbrev": False,
+        "argument_default": argparse.SUPPRESS,  # what is not given is not passed on
     }
     keys = "Keys and URL come from POSTHOOK_API_KEY, POSTHOOK_SIGNING_KEY and POSTHOOK_BASE_URL."
     parser = Parser(program, epilog=keys, **shape)
     parser.add_argument("--version", action="version", version=__version__)
-    table = parser.add_subparsers(
-        title="commands", dest="command", metavar="COMMAND", required=True
-    )
+    table = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for name, (_, summary, arguments, example) in _COMMANDS.items():
         shape["epilog"] = f"example: {program} {name} {example}".rstrip()
         command = table.add_parser(name, help=summary, description=summary, **shape)
@@ -4693,139 +4643,6 @@ def _reject(message: str) -> NoReturn:
     refusal, unknown, arguments = message.partition("unrecognized arguments: ")
     options = re.findall(r"(?<!\S)--?[a-z-]+", arguments)
     raise ValueError(re.sub(r":? '.*", "", refusal) + unknown + " ".join(options))
-
-
-def _complain(message: object, status: int = 1) -> int:
-    """Print a message to stderr, in one line, without the environment's keys; the status."""
-    text = str(message)
-    keys = os.environ.get("POSTHOOK_SIGNING_KEY", "").replace(",", " ").split()
-    keys.append(os.environ.get("POSTHOOK_API_KEY", "").strip())
-    for key in sorted(keys, key=len, reverse=True):
-        if len(key) >= 4:  # a shorter one is no secret, and part of words
-            text = text.replace(key, "...")
-    line = " ".join(text[:1000].split())
-    _tell("posthook: " + "".join(c if c.isprintable() else "?" for c in line))
-    return status
-
-
-def _tell(text: str) -> None:
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):  # there is nobody to tell
-            print(text, file=sys.stderr)
-
-
-def _settle(stream: Any) -> None:
-    """Leave nothing unwritten in a stream that cannot be written: it would fail again at exit."""
-    try:
-        if stream is not None:
-            stream.flush()
-    except (OSError, ValueError):  # ValueError: it is closed
-        with contextlib.suppress(OSError):  # it has no file descriptor
-            descriptor, null = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, descriptor)
-            os.close(null)
-
-
-# The demo. The calls that it prints are those that it makes.
-
-
-def _do_demo() -> None:
-    from http.server import BaseHTTPRequestHandler
-    from socketserver import TCPServer
-
-    signatures = create_signatures("ph_sk_demo")
-    answers = {"/import": [202], "/report": [500, 200], "/lunch": [200]}
-    news: list[str] = []  # what other threads have to tell
-    seen: list[tuple[Delivery, Message]] = []
-
-    class App(BaseHTTPRequestHandler):
-        """What a user writes: verify, then work, or have it done and say so later."""
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            delivery = signatures.parse_delivery(body, self.headers)
-            status = answers[delivery.path].pop(0)
-            what = f"{delivery.posted_at:%Y-%m-%d %H:%M:%S} UTC: {delivery.path} {delivery.data}"
-            news.append(f"{what} is verified, the app says {status}")
-            seen.append((delivery, self.headers))
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing on stderr."""
-
-    with contextlib.ExitStack() as stack:
-        app = stack.enter_context(TCPServer(("127.0.0.1", 0), App))
-        thread = threading.Thread(target=app.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        stack.callback(thread.join)
-        stack.callback(app.shutdown)
-        url = f"http://127.0.0.1:{app.server_address[1]}"
-        local = LocalPosthook(url, signing_key="ph_sk_demo", async_hooks=True)
-        local.observer = news.append
-        server = stack.enter_context(local)
-        client = stack.enter_context(Posthook(server.api_key, base_url=server.url))
-        print(f"A Posthook runs at {server.url}, and delivers to an app at {url}.")
-        print("Nothing leaves this machine, and its clock can be moved.")
-        objects = {"client": client, "server": server, "signatures": signatures}
-        objects["posthook"] = sys.modules[__name__]
-        _tell_story(functools.partial(_do_aloud, objects, news), seen)
-
-
-def _tell_story(do: Callable[..., None], seen: list[tuple[Delivery, Message]]) -> None:
-    days = [datetime.now(timezone.utc) + timedelta(days=n) for n in (1, 2)]
-    tomorrow, later = (f"{day:%Y-%m-%d}" for day in days)
-
-    print("\nSchedule webhooks: in a while, at a time, at a local time.\n")
-    do("client.hooks.schedule", "/import", post_in="1h", data={"rows": 3})
-    do("client.hooks.schedule", "/report", post_at=f"{tomorrow}T09:00:00Z", data={"user": "ada"})
-    do("client.hooks.schedule", "/lunch", post_at_local=f"{later}T12:30:00", timezone="Asia/Tokyo")
-
-    print("\nAn hour later the first is due. It comes signed; the app says 202: not done yet.\n")
-    do("server.advance", "1h")
-    delivery, headers = seen[0]
-    print(f"    Posthook-Signature: {headers['Posthook-Signature']}")
-
-    print("\nWhen the work is done, the app says so.\n")
-    do("posthook.ack", delivery.ack_url, shown="delivery.ack_url")
-    do("client.hooks.get", delivery.hook_id)
-
-    print("\nThe next days. The app fails once, and gets the report again ten seconds later.\n")
-    do("server.advance", "3d")
-    do("client.hooks.list", status="completed")
-
-    print("\nWhat somebody has changed on the way does not get in.\n")
-    forged = delivery.body.replace(b"3", b"4")
-    shown = "delivery.body.replace(b'3', b'4'), headers"
-    do("signatures.parse_delivery", forged, headers, shown=shown)
-    print(
-        "\nNext: `python3 posthook.py local --forward http://127.0.0.1:8000` does this for your own"
-    )
-    print("app, and `python3 posthook.py --help` lists the other commands.")
-
-
-def _do_aloud(
-    objects: dict[str, Any],
-    news: list[str],
-    name: str,
-    *args: object,
-    shown: str | None = None,
-    **options: object,
-) -> None:
-    """Make a call, print it as a line of Python, and below it what happens and what it gives."""
-    given = [*map(repr, args), *(f"{key}={value!r}" for key, value in options.items())]
-    print(f">>> {name}({shown or ', '.join(given)})")
-    owner, *attributes = name.split(".")
-    try:
-        result = functools.reduce(getattr, attributes, objects[owner])(*args, **options)
-    except PosthookError as error:  # such as a local time, on a machine without time zones
-        result = f"{type(error).__name__}: {error}"
-    for line in [*news, *(result if isinstance(result, Page) else [result])]:
-        if isinstance(line, Hook):
-            line = f"hook {line.id}: {line.status}, due {line.post_at:%Y-%m-%d %H:%M:%S} UTC"
-        if line is not None:
-            print(f"    {line}")
-    news.clear()
 
 
 if __name__ == "__main__":
