@@ -112,6 +112,9 @@ class Reset(bytes):
     """A step: these bytes, then a reset."""
 
 
+NO_ANSWER = Close(b"")  # the request was read, and then the server was gone
+
+
 class Stall(bytes):
     """A step: these bytes, then nothing more until the client goes away."""
 
@@ -290,6 +293,18 @@ def trickled(data, pause=0.02):
     return step
 
 
+def endless(head, piece, pause):
+    """A step: ``head``, then ``piece`` for ever, until the client goes away."""
+
+    def step(request):
+        yield head
+        while True:
+            yield piece
+            time.sleep(pause)
+
+    return step
+
+
 @contextlib.contextmanager
 def full_backlog():
     """The port of a server that answers no SYN: its queue is full."""
@@ -322,6 +337,13 @@ def failure(call, *args, **kwargs):
     shown = "".join(traceback.format_exception(type(error), error, None)) + repr(error)
     assert not re.search("pk_test|pass(-|%2D)word", shown)
     return error
+
+
+def error_of(call, *args, **options):
+    """What a call raises, and it has to."""
+    with pytest.raises(Exception) as caught:
+        call(*args, **options)
+    return caught.value
 
 
 # Made for these tests, worth nothing elsewhere: a self-signed certificate for 127.0.0.1, valid to
