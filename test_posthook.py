@@ -407,32 +407,6 @@ def opened(**options):
     return contextlib.closing(posthook.build_opener(**options))
 
 
-class cuttable:
-    """A thread that makes a call, and ``cut``, which ends it; both outcomes are kept."""
-
-    def __init__(self, call):
-        self.result = self.error = None
-        self.lifeline = posthook._Lifeline()
-        self.cut = self.lifeline.cut
-        self._thread = threading.Thread(target=self._run, args=(call,))
-
-    def _run(self, call):
-        posthook._this_thread.lifeline = self.lifeline
-        try:
-            self.result = call()
-        except posthook.PosthookError as error:
-            self.error = error
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info):
-        started = time.monotonic()
-        self._thread.join(20)
-        assert time.monotonic() - started < 2
-
-
 def wait_until(condition):
     """For what has no event to wait for."""
     deadline = time.monotonic() + 10
@@ -3996,6 +3970,7 @@ def test_an_answer_is_read_in_every_form_that_http_has_for_it(step):
 def test_an_answer_may_be_the_last_of_its_connection(step):
     with Script(step) as server, client(server) as posthooks:
         assert posthooks.hooks.get("a").id == "x"
+        assert repr(pool(posthooks)) == "<connections: 0 at work, 0 idle, at most 100>"
         assert posthooks.hooks.get("b").id == "x"
     assert server.connections == 2
 
@@ -4181,9 +4156,11 @@ def test_a_call_ends_at_its_deadline_in_a_tls_handshake(hello):
 
 def test_an_exhausted_deadline_sends_nothing():
     with Script(OK) as server, opened() as opener:
-        error = failure(opener.open, server.url, timeout=0)
-    assert (type(error), error.maybe_sent) == (posthook.PosthookTimeoutError, False)
-    assert server.requests == []
+        for _ in range(2):  # on a new connection, and on an idle one
+            error = failure(opener.open, server.url, timeout=0)
+            assert (type(error), error.maybe_sent) == (posthook.PosthookTimeoutError, False)
+            opener.open(server.url)
+    assert len(server.requests) == 2
 
 
 # Sizes.
@@ -4348,14 +4325,12 @@ def test_callers_beyond_max_connections_wait_for_their_turn():
 
 
 def test_a_caller_waits_for_its_turn_no_longer_than_its_deadline():
-    with Script(Stall(), OK) as server, opened(max_connections=1) as opener:
-        posthooks = client(server, http_client=opener)
-        with cuttable(lambda: posthooks.hooks.get("a")) as call:
-            server.wait_for(requests=1)
-            assert repr(pool(opener)) == "<connections: 1 at work, 0 idle, at most 1>"
-            error = failure(posthooks.hooks.get, "b", timeout=0.05)
-            call.cut()
-        assert posthooks.hooks.get("c").id == "x"
+    with Script(OK) as server, opened(max_connections=1) as opener:
+        get = client(server, http_client=opener).hooks.get
+        lease = pool(opener).lease(time.monotonic() + 10)
+        error = failure(get, "a", timeout=0.05)
+        pool(opener).release(lease, None)
+        assert get("b").id == "x"
     assert (type(error), error.maybe_sent) == (posthook.PosthookTimeoutError, False)
     assert "all 1 connections were at work" in str(error)
 
@@ -4776,12 +4751,11 @@ def test_parent_and_child_go_on_with_one_client_after_a_fork(tls):
 
 
 def test_a_child_has_leases_of_its_own():
-    with Script(Stall(), OK) as server, opened(max_connections=1) as opener:
-        posthooks = client(server, http_client=opener)
-        with cuttable(lambda: posthooks.hooks.get("a")) as call:
-            server.wait_for(requests=1)
-            in_a_child(lambda: posthooks.hooks.get("b", timeout=5))
-            call.cut()
+    with Script(OK) as server, opened(max_connections=1) as opener:
+        lease = pool(opener).lease(time.monotonic() + 10)
+        in_a_child(lambda: opener.open(server.url, timeout=5))
+        assert repr(pool(opener)) == "<connections: 1 at work, 0 idle, at most 1>"
+        pool(opener).release(lease, None)
 
 
 def test_a_child_does_not_cut_its_parents_calls():
@@ -4816,58 +4790,14 @@ def test_a_connection_of_another_process_is_not_used():
     assert server.connections == 2
 
 
-# Cutting a call.
-
-
-@pytest.mark.parametrize("step", [Stall(), Stall(OK[:-1]), trickled(bytes(1000))])
-def test_a_call_that_is_cut_ends_at_once(tls, step):
-    with Script(step, OK, tls=tls) as server, client(server) as posthooks:
-        with cuttable(lambda: posthooks.hooks.get("a")) as call:
-            server.wait_for(requests=1)
-            call.cut()
-        assert isinstance(call.error, posthook.PosthookConnectionError)
-        assert repr(pool(posthooks)) == "<connections: 0 at work, 0 idle, at most 100>"
-        assert posthooks.hooks.get("b").id == "x"
-
-
-def test_a_call_that_is_cut_in_line_leaves_it():
-    with opened(max_connections=1) as opener:
-        lease = pool(opener).lease(time.monotonic() + 10)
-        with cuttable(lambda: opener.open("http://a.invalid")) as call:
-            wait_until(lambda: pool(opener)._line)
-            call.cut()
-        assert str(call.error) == "the call was cancelled"
-        assert not pool(opener)._line
-        pool(opener).release(lease, None)
-        assert repr(pool(opener)) == "<connections: 0 at work, 0 idle, at most 1>"
-
-
-def test_a_call_waits_in_line_for_its_turn_on_a_thread_that_can_be_cut():
-    with Script(OK) as server, opened(max_connections=1) as opener:
-        lease = pool(opener).lease(time.monotonic() + 10)
-        with cuttable(lambda: opener.open(server.url)) as call:
-            wait_until(lambda: pool(opener)._line)
-            pool(opener).release(lease, None)
-        assert call.result.read() == SMALL
-
-
-def test_a_call_that_is_cut_while_it_connects_ends_at_once():
-    with full_backlog() as port:
-        posthooks = client(f"http://127.0.0.1:{port}")
-        with cuttable(lambda: posthooks.hooks.get("a")) as call:
-            wait_until(lambda: call.lifeline._end is not None)
-            call.cut()
-    assert isinstance(call.error, posthook.PosthookConnectionError)
-
-
-def test_a_call_that_was_cut_before_it_began_sends_nothing():
+def test_a_call_that_was_cut_before_it_began_sends_nothing(monkeypatch):
+    lifeline = posthook._Lifeline()
+    lifeline.cut()
     with Script(OK) as server, client(server) as posthooks:
         for _ in range(2):  # on a new connection, and on an idle one
-            call = cuttable(lambda: posthooks.hooks.get("a"))
-            call.cut()
-            with call:
-                pass
-            assert str(call.error) == "the call was cancelled"
+            with monkeypatch.context() as patch:
+                patch.setattr(posthook._this_thread, "lifeline", lifeline)
+                assert str(failure(posthooks.hooks.get, "a")) == "the call was cancelled"
             posthooks.hooks.get("b")
     assert [request.path for request in server.requests] == ["/v1/hooks/b"] * 2
 
@@ -5867,19 +5797,66 @@ def test_a_client_that_nobody_closed_takes_its_threads_along():
     # `nothing_is_left` sees that they end
 
 
-@pytest.mark.parametrize("is_late", [False, True], ids=["cancel", "wait_for"])
+@pytest.mark.parametrize("step", [Stall(), Stall(OK[:-1]), trickled(bytes(1000))])
 @on_a_loop
-async def test_a_cancelled_call_ends_with_its_connection_and_the_next_one_is_right(is_late):
-    with Script(Stall(), echo) as server:
+async def test_a_cancelled_call_ends_with_its_connection_and_the_next_one_is_right(tls, step):
+    with Script(step, OK, tls=tls) as server:
+        async with async_client(server) as posthooks:
+            await cancelled(await under_way(server, posthooks.hooks.get("a")))
+            await asyncio.to_thread(server.wait_for_end)
+            assert (await posthooks.hooks.get("b")).id == "x"
+            await asyncio.to_thread(wait_until, lambda: "0 at work, 1 idle" in repr(posthooks))
+
+
+@on_a_loop
+async def test_a_call_that_takes_longer_than_wait_for_allows_ends_with_its_connection():
+    with Script(Stall()) as server:
         async with async_client(server) as posthooks:
             call = await under_way(server, posthooks.hooks.get("a"))
-            if is_late:
-                with pytest.raises(asyncio.TimeoutError):
-                    await asyncio.wait_for(call, 0.01)
-            else:
-                await cancelled(call)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(call, 0.01)
             await asyncio.to_thread(server.wait_for_end)
-            assert (await posthooks.hooks.get("b")).id == "b"
+
+
+@on_a_loop
+async def test_a_call_that_is_cancelled_while_it_connects_ends_at_once(monkeypatch):
+    def noted(sock, address):
+        sockets.append(sock)
+        return connect(sock, address)
+
+    sockets, connect = [], socket.socket.connect
+    with full_backlog() as port:
+        monkeypatch.setattr(socket.socket, "connect", noted)
+        async with async_client(f"http://127.0.0.1:{port}") as posthooks:
+            call = asyncio.ensure_future(posthooks.hooks.get("a"))
+            await asyncio.to_thread(wait_until, lambda: sockets and sockets[0].getsockname()[1])
+            await cancelled(call)
+    # `nothing_is_left` sees that the thread ends
+    # `nothing_is_left` sees that the thread ends
+
+
+@on_a_loop
+async def test_a_call_that_is_cancelled_in_line_leaves_it():
+    with Script(OK) as server, opened(max_connections=1) as opener:
+        lease = pool(opener).lease(time.monotonic() + 10)
+        async with async_client(server, http_client=opener) as posthooks:
+            call = asyncio.ensure_future(posthooks.hooks.get("a"))
+            await asyncio.to_thread(wait_until, lambda: pool(opener)._line)
+            await cancelled(call)
+            await asyncio.to_thread(wait_until, lambda: not pool(opener)._line)
+        pool(opener).release(lease, None)
+        assert repr(pool(opener)) == "<connections: 0 at work, 0 idle, at most 1>"
+
+
+@on_a_loop
+async def test_a_call_that_is_in_line_has_its_turn():
+    with Script(OK) as server, opened(max_connections=1) as opener:
+        lease = pool(opener).lease(time.monotonic() + 10)
+        async with async_client(server, http_client=opener) as posthooks:
+            call = asyncio.ensure_future(posthooks.hooks.get("a"))
+            await asyncio.to_thread(wait_until, lambda: pool(opener)._line)
+            pool(opener).release(lease, None)
+            assert (await call).id == "x"
 
 
 @on_a_loop
