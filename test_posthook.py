@@ -4972,7 +4972,7 @@ def test_whatever_fails_is_ours_by_any_client(foreign, step, expected):
     with Script(step) as server:
         error = failure(client(server, http_client=foreign).hooks.get, "a", timeout=0.1)
     assert type(error) is expected
-    assert error.message == "no such hook" or error.maybe_sent is True
+    assert getattr(error, "maybe_sent", True) is True
 
 
 def test_any_client_is_left_open_and_can_be_shared(foreign):
@@ -6082,8 +6082,7 @@ async def test_cancelling_cuts_an_async_http_client():
     requester = AsyncRequester(None)
     posthooks = posthook.AsyncPosthook("pk", http_client=requester)
     call = asyncio.ensure_future(posthooks.hooks.get("a"))
-    while not requester.calls:
-        await asyncio.sleep(0)
+    await asyncio.to_thread(wait_until, lambda: requester.calls)
     await cancelled(call)
     assert (len(requester.calls), requester.cancelled) == (1, 1)
 
