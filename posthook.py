@@ -1314,9 +1314,8 @@ def _local_time(value: object, zone: object) -> tuple[str, str]:
 
 
 def _checked_id(id: object) -> str:
-    return _checked_text(
-        "a hook id", id, f"text: pass {'hook.id' if isinstance(id, Hook) else 'str(id)'}"
-    )
+    better = "hook.id" if isinstance(id, Hook) else "str(id)"
+    return _checked_text("a hook id", id, f"text: pass {better}")
 
 
 def _hook_call(method: str, id: str) -> _Call:
@@ -1365,8 +1364,10 @@ def _bulk_ids(hook_ids: Iterable[str]) -> _Body:
     if isinstance(hook_ids, (str, bytes)):
         raise TypeError("hook_ids is a list of ids: pass [id]")
     ids = [_checked_id(id) for id in islice(hook_ids, _MOST_HOOKS + 1)]
-    if not 1 <= len(ids) <= _MOST_HOOKS:
-        raise ValueError(f"hook_ids holds 1 to {_MOST_HOOKS} ids: for more, make several calls")
+    if not ids:
+        raise ValueError("hook_ids is empty: leave the call out")
+    if len(ids) > _MOST_HOOKS:
+        raise ValueError(f"hook_ids holds at most {_MOST_HOOKS} ids: make several calls")
     return {"hookIDs": ids}
 
 
@@ -1388,7 +1389,7 @@ def _checked_timeout(value: object) -> float:
     """Seconds as a float. Raises ValueError for whatever is no positive finite number."""
     if isinstance(value, (int, float)) and type(value) is not bool and 0 < value < float("inf"):
         return float(min(value, _LONGEST_TIMEOUT))
-    raise ValueError("timeout is a positive, finite number of seconds")
+    raise ValueError(f"timeout is a positive, finite number of seconds, not {str(value)[:40]}")
 
 
 # urllib.parse would take 2 ms to import, and let through what is no URL of http.
@@ -3451,8 +3452,6 @@ def _without_echo(text: bytes, url: str) -> str:
 #     the check of a URL, transport and http.server; never the client.
 # ==================================================================================================
 
-import bisect  # noqa: E402 - imported below the line, so that it goes with what needs it
-
 if TYPE_CHECKING:
     _LocalAnswer = tuple[int, dict[str, Any], Mapping[str, str]]  # status, JSON body, headers
 
@@ -3463,6 +3462,7 @@ _PARALLEL = 16  # attempts that run at once
 _LONGEST_WAIT = 60.0  # seconds; by then a wall clock that was set, or a laptop's sleep, is noticed
 _CLOCK_END = datetime(9000, 1, 1, tzinfo=_UTC)  # so that no delay ends beyond datetime.max
 _CALLBACKS = "/v1/callbacks/"
+_NOT_RUNNING = "LocalPosthook runs only inside its `with` block"
 
 
 class LocalPosthook:
@@ -3488,7 +3488,7 @@ class LocalPosthook:
         quota: hooks that may be scheduled in a calendar month.
 
     Attributes:
-        url: the API's base URL, from the start of the ``with`` block on.
+        forward_to: as given; it may be set later, where the app needs ``url`` to be made.
         observer: None, or a function that gets a line of ASCII text after each API call and each
             attempt, on several threads; it must not call ``advance``. No line holds a key or token.
     """
@@ -3508,13 +3508,14 @@ class LocalPosthook:
         for name, key in ("api_key", api_key), ("signing_key", signing_key):
             if not isinstance(key, str) or not key.strip():
                 raise ValueError(f"{name} is text that is not empty")
-        if type(port) is not int or type(quota) is not int or quota < 0:
-            raise ValueError("port and quota are whole numbers from 0")
+        for name, number in ("port", port), ("quota", quota):
+            if type(number) is not int or number < 0:
+                raise ValueError(f"{name} is a whole number from 0")
         if forward_to is not None and {"?", "#"} & set(_checked_url(forward_to, "forward_to")):
             raise ValueError("forward_to has no query: a hook's path is appended to it")
-        self.url, self.api_key, self.signing_key = "", api_key, signing_key
+        self.api_key, self.signing_key = api_key, signing_key
         self.observer: Callable[[str], object] | None = None
-        self._forward_to, self._port = forward_to, port
+        self.forward_to, self._port = forward_to, port
         self._signatures = SignaturesService(signing_key)
         # One lock guards the project and what follows. Nobody holds it during I/O.
         self._changed = threading.Condition()
@@ -3525,6 +3526,18 @@ class LocalPosthook:
         self._busy = 0  # attempts under way
         self._state = "new"  # then "running", then "closed"
         self._begun: SimpleQueue[_LocalHook | None] = SimpleQueue()  # None ends a thread
+
+    @property
+    def url(self) -> str:
+        """The API's base URL. Raises PosthookError before the ``with`` block has begun."""
+        if self._state == "new":
+            raise PosthookError(_NOT_RUNNING)
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def now(self) -> datetime:
+        """The clock: this machine's time, in UTC, plus all that it was advanced by."""
+        return datetime.now(_UTC) + self._offset
 
     @property
     def hooks(self) -> list[Hook]:
@@ -3555,9 +3568,11 @@ class LocalPosthook:
         """
         length = _parse_duration(duration) if isinstance(duration, str) else duration
         seconds = length.total_seconds() if isinstance(length, timedelta) else length
+        if not isinstance(seconds, (int, float)):
+            raise TypeError('duration is text such as "1d2h30m", a timedelta, or seconds')
         with self._changed:
             self._changed.wait_for(lambda: self._goal is None)  # another thread's advance()
-            now = self._now()
+            now = self.now
             if not 0 <= seconds <= (_CLOCK_END - now).total_seconds():
                 raise ValueError("the clock only goes forward, and ends with the year 8999")
             if self._state == "running":
@@ -3566,7 +3581,7 @@ class LocalPosthook:
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._goal is not goal)
             if self._state != "running":
-                raise PosthookError("LocalPosthook runs only inside its `with` block")
+                raise PosthookError(_NOT_RUNNING)
 
     def __enter__(self) -> LocalPosthook:
         import socket
@@ -3581,7 +3596,6 @@ class LocalPosthook:
             problem = f"cannot listen on 127.0.0.1:{self._port}: {error}"
             raise PosthookConnectionError(problem, maybe_sent=False) from error
         self._port = listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}"
         self._opener: Any = build_opener(proxy="", max_connections=_PARALLEL)
         self._state = "running"
         work = [self._keep_time] + [self._make_attempts] * _PARALLEL
@@ -3604,12 +3618,10 @@ class LocalPosthook:
 
     def __repr__(self) -> str:
         hooks, deliveries = len(self._project.hooks), len(self._project.attempts)
-        return f"LocalPosthook(url={self.url!r}, hooks={hooks}, deliveries={deliveries})"
+        state = f"{self._state}, port={self._port}"
+        return f"LocalPosthook({state}, hooks={hooks}, deliveries={deliveries})"
 
     # The clock, and the thread that begins what is due.
-
-    def _now(self) -> datetime:
-        return datetime.now(_UTC) + self._offset
 
     def _keep_time(self) -> None:
         """The one thread that moves the clock and begins attempts."""
@@ -3631,13 +3643,13 @@ class LocalPosthook:
                 self._offset, self._goal = offset, None
                 self._changed.notify_all()
                 return
-            self._offset += max(due - self._now(), timedelta(0))
+            self._offset += max(due - self.now, timedelta(0))
         if due is None or self._busy == _PARALLEL:
             self._changed.wait()
-        elif due > self._now():
-            self._changed.wait(min((due - self._now()).total_seconds(), _LONGEST_WAIT))
+        elif due > self.now:
+            self._changed.wait(min((due - self.now).total_seconds(), _LONGEST_WAIT))
         else:
-            hook, self._moment = self._project.begin(self._now()), due
+            hook, self._moment = self._project.begin(self.now), due
             if hook is not None:
                 self._busy += 1
                 self._begun.put(hook)
@@ -3650,27 +3662,31 @@ class LocalPosthook:
             attempt, start = hook.attempt, time.perf_counter()
             attempt.status_code, attempt.error, wait = self._post(hook)
             seconds = round(time.perf_counter() - start, 6)
-            outcome = f"{attempt.error or attempt.status_code or 'recorded'} ({seconds:.3f} s)"
-            self._tell(f"delivery {_on_the_wire(hook['path'])} #{attempt.attempt}: {outcome}")
+            outcome = attempt.error or attempt.status_code or "recorded"
+            if outcome == 202 and not self._project.async_hooks:
+                outcome = "202, and done: async hooks are off"
+            line = f"delivery {_on_the_wire(hook['path'])} #{attempt.attempt}: {outcome}"
+            self._tell(f"{line} ({seconds:.3f} s)")
             with self._changed:
                 self._busy -= 1
                 attempt.seconds = seconds
-                self._project.end(hook, wait, self._now())
+                self._project.end(hook, wait, self.now)
                 self._changed.notify_all()
 
     def _post(self, hook: _LocalHook) -> tuple[int | None, str, float]:
         """POST a hook: status, error, and for a 202 the seconds until the callback is due."""
         try:
-            if self._forward_to is None:
+            if self.forward_to is None:
                 return None, "", 0
-            request = self._request(hook, self._forward_to)
+            request = self._request(hook, self.forward_to)
             with self._opener.open(request, timeout=_ATTEMPT_SECONDS) as answer:
                 answer.read()
                 wait = _callback_seconds(answer.headers.get("Posthook-Async-Timeout"))
                 error = "" if 200 <= answer.status <= 299 else f"HTTP {answer.status}"
                 return answer.status, error, wait
         except PosthookTimeoutError:
-            return None, f"timed out after {_ATTEMPT_SECONDS:g} s", 0
+            hint = "is the app running, and its event loop free?"
+            return None, f"timed out after {_ATTEMPT_SECONDS:g} s: {hint}", 0
         except Exception as failure:  # whatever happens, the attempt ends
             return None, str(failure) or type(failure).__name__, 0
 
@@ -3724,7 +3740,7 @@ class LocalPosthook:
             read, act, names = _route(f"{method} {path}")
             wanted = [read(query, body)] if read else []
             with self._changed:
-                answer: _LocalAnswer = act(self._project, self._now(), *names, *wanted)
+                answer: _LocalAnswer = act(self._project, self.now, *names, *wanted)
                 self._changed.notify_all()
         except PosthookError as error:
             answer = error.status_code or 500, {"error": error.message}, error.headers or {}
@@ -3792,7 +3808,7 @@ class _Project:
 
         self.hooks: dict[str, _LocalHook] = {}
         self.attempts: list[_Attempt] = []  # in the order they began
-        self._quota, self._async_hooks = quota, async_hooks
+        self._quota, self.async_hooks = quota, async_hooks
         self._used: dict[datetime, int] = {}  # hooks by the first of the month
         self._random, self._secret = random, os.urandom(32)
         self._count = 0  # numbers hooks
@@ -3825,7 +3841,7 @@ class _Project:
         hook["postDurationSeconds"] = attempt.seconds
         if hook["id"] not in self.hooks:
             return  # deleted meanwhile: the result is dropped
-        if self._async_hooks and attempt.status_code == 202 and not hook.result:
+        if self.async_hooks and attempt.status_code == 202 and not hook.result:
             hook.is_open = True
             hook.update(status=STATUS_PENDING, updatedAt=_format_time(now))
             self._place(hook, _DUE, now + timedelta(seconds=wait))
@@ -3909,7 +3925,7 @@ class _Project:
     def callback_headers(self, hook: _LocalHook, url: str) -> dict[str, str]:
         """The headers that tell an endpoint where the attempt under way is acked and nacked."""
         headers = {}
-        for verb in ("Ack", "Nack") if self._async_hooks else ():
+        for verb in ("Ack", "Nack") if self.async_hooks else ():
             path = f"{_CALLBACKS}{hook['id']}/{hook.begun}/{verb.lower()}"
             headers[f"Posthook-{verb}-URL"] = f"{url}{path}/{self._token(path)}"
         return headers
@@ -3923,12 +3939,14 @@ class _Project:
 
     def _place(self, hook: _LocalHook, name: str, moment: datetime | None) -> None:
         """Have the hook stand at that moment in a sorted list, or no longer in it."""
+        from bisect import bisect_left, insort
+
         rows = self._rows[name]
         if name in hook.places:
-            del rows[bisect.bisect_left(rows, hook.places.pop(name))]
+            del rows[bisect_left(rows, hook.places.pop(name))]
         if moment is not None:
             hook.places[name] = moment, hook["id"] if name == SORT_BY_POST_AT else hook.number
-            bisect.insort(rows, (*hook.places[name], hook))
+            insort(rows, (*hook.places[name], hook))
 
     def _add(
         self, now: datetime, post_at: datetime, path: str, data: Any, override: Any
@@ -4018,8 +4036,10 @@ _BULK: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {  # what it d
 
 def _between(rows: list[Any], low: tuple[Any, ...] | None, high: Any) -> list[Any]:
     """The sorted rows from one key up to another; None is no bound."""
-    start = bisect.bisect_left(rows, low) if low else 0
-    end = bisect.bisect_left(rows, high) if high else len(rows)
+    from bisect import bisect_left
+
+    start = bisect_left(rows, low) if low else 0
+    end = bisect_left(rows, high) if high else len(rows)
     return rows[start:end] if end - start < len(rows) else rows
 
 
@@ -4436,7 +4456,7 @@ def _do_local(**options: Any) -> int:
                 event = events.get(timeout=0.5)
                 if isinstance(event, int):
                     return event
-                print(f"# {event}", flush=True)  # a shell may read all of this
+                print(f"# {datetime.now():%H:%M:%S} {event}", flush=True)  # for a shell: a comment
 
 
 # The demo. The calls that it prints are those that it makes.
