@@ -1704,11 +1704,12 @@ class _KeepAliveHandler:
     def http_open(self, request: urllib.request.Request) -> _Response:
         """Called by the opener. Raises as ``send`` does."""
         body: Any = request.data
-        if body is not None and not isinstance(body, bytes):
-            body = b"".join(body)
+        if body is not None:
+            is_whole = isinstance(body, (bytes, bytearray, memoryview))
+            body = bytes(body) if is_whole else b"".join(body)
         headers = {**request.unredirected_hdrs, **request.headers}
         timeout = request.timeout if isinstance(request.timeout, (int, float)) else _DEFAULT_TIMEOUT
-        target = self._target(request.type, request.host)
+        target = self._target(request.type, request.host or "")
         data = target.request(request.get_method(), request.selector, headers, body)
         answer = self._exchange(target, request.get_method(), data, timeout)
         return _Response(answer, request.full_url)
@@ -1731,17 +1732,21 @@ class _KeepAliveHandler:
         deadline = time.monotonic() + min(timeout, _LONGEST_TIMEOUT)
         lease = self._pool.lease(deadline)
         connection = None
+        failed: list[PosthookError] = []
         try:
             connection = self._pool.take(target)
             if connection is None:
                 connection = _Connection(target, _connect(target, deadline, self._tls_context))
             return connection.exchange(method, data, deadline)
         except Exception as error:  # whatever ssl and socket make of hostile bytes, and we do
-            failure = _our_error(error, target, connection is not None and connection.written)
+            written = connection is not None and connection.written
+            failed.append(_our_error(error, target, written))
         finally:
             _let_go()
             self._pool.release(lease, connection)
-        raise failure  # outside of the except clause: what was caught may hold a secret
+        # Outside of the except clause: what was caught may hold a secret. Popped: a name for the
+        # error would be a cycle, in which the request stays until the garbage collector comes.
+        raise failed.pop()
 
     def _target(self, scheme: str, authority: str) -> _Target:
         target = self._targets.get((scheme, authority))
@@ -2070,7 +2075,7 @@ def _connect(
             sock.getpeername()  # raises if it was reset: wrap_socket would leave it open then
             # No handshake yet: the wrapped socket is the one that can be cut from now on.
             wrapped = context.wrap_socket(
-                sock, server_hostname=target.host.encode(), do_handshake_on_connect=False
+                sock, server_hostname=target.host, do_handshake_on_connect=False
             )
             sock = wrapped
             _hold_socket(sock)
@@ -2088,8 +2093,7 @@ def _dial(host: str, port: int, deadline: float) -> socket.socket:
     import socket
 
     failure: OSError = TimeoutError()
-    # As bytes, here and in _connect: a str would have the idna codec imported, which takes 1 ms.
-    addresses = socket.getaddrinfo(host.encode(), port, 0, socket.SOCK_STREAM)
+    addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
         try:
             sock = socket.socket(family, kind, protocol)
@@ -2121,7 +2125,7 @@ def _tunnel(sock: socket.socket, target: _Target, proxy: _Proxy, deadline: float
     try:
         answer = connection.head()
         refusal = "" if 200 <= answer.status <= 299 else f"HTTP {answer.status}"
-        if connection.has_leftover():
+        if not refusal and connection.has_leftover():
             refusal = "more than a tunnel"
     except OSError:
         raise
@@ -2196,7 +2200,9 @@ class _Connection:
         try:
             while rest:
                 rest = rest[self._patiently(self._sock.send, rest, to_write=True) :]
-        except (BrokenPipeError, ConnectionResetError) as error:
+        except TimeoutError:
+            raise
+        except OSError as error:  # also SSLEOFError, as 3.10 to 3.12 have it
             return error
         return None
 
@@ -2234,10 +2240,10 @@ class _Connection:
 
     def _chunks(self) -> bytes:
         body = bytearray()
-        while size := _size(self._until(_LINE_END), r"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", 16):
+        while size := _size(self._until(_LINE_END), r"0*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", 16):
             body += self._take(size)
-            if self._until(_LINE_END):
-                raise ValueError("a chunk is longer than it says")
+            if self._take(2) != b"\r\n":
+                raise ValueError("a chunk has another size than it says")
         while self._until(_LINE_END):
             pass  # trailers
         return bytes(body)
@@ -2270,7 +2276,7 @@ class _Connection:
             raise EOFError if self._received else ConnectionResetError("closed without an answer")
         self._buffer += data
         self._received += len(data)
-        if self._received > _MOST_BYTES:
+        if self._received > _MOST_BYTES + _MOST_HEAD:
             raise _too_large()
 
     def _patiently(self, action: Callable[[Any], T], what: object, to_write: bool = False) -> T:
@@ -2332,24 +2338,26 @@ def _size(text: str, form: str, base: int) -> int:
 
 def _pairs(headers: str) -> Iterator[tuple[str, str]]:
     for line in headers.split("\n") if headers else ():
-        name, colon, value = line.partition(":")
-        if not colon or name.split() != [name]:
+        name, _, value = line.partition(":")
+        value = value.strip(" \t\r")
+        if not re.match(r"[!-9;-~]+:", line) or "\r" in value:
             raise ValueError("a header is malformed")
-        yield name, value.strip()
+        yield name, value
 
 
 class _Response(io.BytesIO):
     """What the opener returns: a whole answer, in the shape of urllib's own responses."""
 
     def __init__(self, answer: _Answer, url: str) -> None:
-        from email.parser import Parser
         from http.client import HTTPMessage
 
         super().__init__(answer.body)
         status_line, _, headers = answer.head.partition("\n")
         self.status = self.code = answer.status
         self.reason = self.msg = status_line[len("HTTP/1.1 200 ") :]
-        self.headers = Parser(_class=HTTPMessage).parsestr(headers)
+        self.headers = HTTPMessage()
+        for name, value in _pairs(headers):
+            self.headers[name] = value  # adds one, and replaces none
         self.url = url
 
     def info(self) -> http.client.HTTPMessage:
@@ -2444,11 +2452,12 @@ def _guarded(send: _Send) -> _Send:
     """``send``, with whatever a client that is not ours raises made ours."""
 
     def guarded(call: _Call, timeout: float) -> _Answer:
+        failed = []
         try:
             return send(call, timeout)
         except Exception as error:
-            failure = _foreign_error(error, call)
-        raise failure
+            failed.append(_foreign_error(error, call))
+        raise failed.pop()  # popped: see _KeepAliveHandler
 
     return guarded
 
@@ -2457,7 +2466,7 @@ def _opener_sender(opener: Any) -> _Send:
     from urllib.error import HTTPError
     from urllib.request import OpenerDirector, Request
 
-    is_urllibs = getattr(opener.open, "__func__", None) is OpenerDirector.open
+    urllibs_open = OpenerDirector.open
     handlers: Any = getattr(opener, "handlers", ())
 
     def opened(request: Request, timeout: float) -> Any:
@@ -2467,6 +2476,7 @@ def _opener_sender(opener: Any) -> _Send:
             return error
 
     def send(call: _Call, timeout: float) -> _Answer:
+        is_urllibs = getattr(opener.open, "__func__", None) is urllibs_open
         if is_urllibs and len(handlers) == 1 and type(handlers[0]) is _KeepAliveHandler:
             return handlers[0].send(call, timeout)  # as open() would, 40 us faster
         request = Request(call.url, call.body, call.headers, method=call.method)
@@ -2499,12 +2509,13 @@ def _async_client_sender(client: Any) -> _AsyncSend:
     options = _request_options(client)
 
     async def send(call: _Call, timeout: float) -> _Answer:
+        failed = []
         try:
             response = await client.request(call.method, call.url, **options(call, timeout))
             return _client_answer(response)
         except Exception as error:
-            failure = _foreign_error(error, call)
-        raise failure
+            failed.append(_foreign_error(error, call))
+        raise failed.pop()
 
     return send
 
@@ -2878,7 +2889,7 @@ def _headers(body: bytes | None) -> dict[str, str]:
 
 if TYPE_CHECKING:
     _Outcome = Union[_Answer, PosthookConnectionError]
-    _Steps = Generator[tuple[str, float], Optional[_Outcome], _Answer]
+    _Steps = Generator[tuple[str, float], Optional[_Answer], _Answer]
 
 _REPEATABLE_STATUS = (429, 500, 502, 503, 504)
 _LAST_PAUSE = 1.0  # seconds at most; each one before is half as long, so all take less than two
@@ -2907,7 +2918,7 @@ def _retry_pause(
 def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
     """Says what to do next: ``("send", seconds)`` or ``("sleep", seconds)``; returns the answer.
 
-    Who drives it sends in what came of a "send": the answer, or the PosthookConnectionError.
+    Who drives it sends in the answer that came of a "send", or throws the PosthookConnectionError.
     """
     attempt = 0
     while True:
@@ -2915,43 +2926,44 @@ def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
         if started >= deadline:  # spent in waiting for a thread
             message = "the timeout was over before the call was sent"
             raise PosthookTimeoutError(message, maybe_sent=False)
-        outcome = yield "send", deadline - started
-        assert outcome is not None
-        seconds = time.monotonic() - started
-        if isinstance(outcome, _Answer):
-            outcome.received = time.time()
-            _log_attempt("%s %s -> %d (%.3fs)", call, outcome.status, seconds)
-            if 200 <= outcome.status <= 299:
-                return outcome
+        try:
+            answer = yield "send", deadline - started
+        except PosthookConnectionError as error:
+            _log_attempt("%s %s -> %s (%.3fs)", call, type(error).__name__, started)
+            pause = _retry_pause(call, error, attempt, max_retries, os.urandom(1)[0] / 255)
+            if pause is None or time.monotonic() + pause >= deadline:
+                raise
         else:
-            _log_attempt("%s %s -> %s (%.3fs)", call, type(outcome).__name__, seconds)
-        pause = _retry_pause(call, outcome, attempt, max_retries, os.urandom(1)[0] / 255)
-        if pause is not None and time.monotonic() + pause < deadline:
-            yield "sleep", pause
-            attempt += 1
-        elif isinstance(outcome, _Answer):
-            return outcome
-        else:
-            raise outcome
+            assert answer is not None
+            answer.received = time.time()
+            _log_attempt("%s %s -> %d (%.3fs)", call, answer.status, started)
+            if 200 <= answer.status <= 299:
+                return answer
+            pause = _retry_pause(call, answer, attempt, max_retries, os.urandom(1)[0] / 255)
+            if pause is None or time.monotonic() + pause >= deadline:
+                return answer
+        yield "sleep", pause
+        attempt += 1
 
 
-def _log_attempt(form: str, call: _Call, result: object, seconds: float) -> None:
+def _log_attempt(form: str, call: _Call, result: object, started: float) -> None:
     if "logging" in sys.modules:  # else nobody can have switched it on
-        _log().debug(form, call.method, call.label, result, seconds)
+        _log().debug(form, call.method, call.label, result, time.monotonic() - started)
 
 
 def _drive(steps: _Steps, call: _Call, send: _Send) -> _Answer:
-    outcome: _Answer | PosthookConnectionError | None = None
     try:
+        action, seconds = next(steps)
         while True:
-            action, seconds = steps.send(outcome)
             if action == "sleep":
                 _wait(threading.Event(), seconds)
-                continue
+                action, seconds = next(steps)
             try:
-                outcome = send(call, seconds)
+                answer = send(call, seconds)
             except PosthookConnectionError as error:
-                outcome = error
+                action, seconds = steps.throw(error)
+            else:
+                action, seconds = steps.send(answer)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
@@ -3106,7 +3118,8 @@ class _Job:
         self._context = contextvars.copy_context()  # as asyncio.to_thread does
         self._lifeline = _Lifeline()
         self._inbox = inbox
-        self._outcome: tuple[object, BaseException | None] = (None, None)
+        self._result: Any = None
+        self._failed: list[BaseException] = []
         self._claim = threading.Lock()  # whoever has it decides what comes of the call
         self.future = inbox.loop.create_future()
 
@@ -3120,7 +3133,7 @@ class _Job:
     def _expire(self) -> None:
         if self._claim.acquire(blocking=False):
             message = "all threads were at work until the deadline"
-            self._outcome = None, PosthookTimeoutError(message, maybe_sent=False)
+            self._failed.append(PosthookTimeoutError(message, maybe_sent=False))
             self.finish()
 
     def work(self) -> None:
@@ -3130,9 +3143,9 @@ class _Job:
         _this_thread.lifeline = self._lifeline
         try:
             if not self._lifeline.is_cut:
-                self._outcome = self._context.run(self._function), None
+                self._result = self._context.run(self._function)
         except BaseException as error:
-            self._outcome = None, error
+            self._failed.append(error)
         _this_thread.lifeline = None
 
     def report(self) -> None:
@@ -3142,7 +3155,13 @@ class _Job:
     def finish(self) -> None:
         """Wake the caller, on its event loop. What comes of a call that was cut reaches nobody."""
         if not self.future.done():
-            self.future.set_result(self._outcome)
+            self.future.set_result(None)
+
+    def result(self) -> Any:
+        """What came of the call. Raises what it raised, popped: see _KeepAliveHandler."""
+        if self._failed:
+            raise self._failed.pop()
+        return self._result
 
 
 class _Inbox:
@@ -3196,22 +3215,18 @@ class _Crew:
         Raises PosthookTimeoutError if no thread is free for so many seconds.
         """
         job = _Job(function, self._shift.inbox())
-        outcome: tuple[T, BaseException | None]
         timer = None
         try:
             if not self._shift.add(job):
                 timer = job.expire_in(seconds)
-            outcome = await job.future
+            await job.future
         except BaseException:  # cancelled, or left behind by an event loop that was closed
             job.cut()
             raise
         finally:
             if timer is not None:
                 timer.cancel()
-        result, failure = outcome
-        if failure is not None:
-            raise failure
-        return result
+        return job.result()  # type: ignore[no-any-return]
 
     def close(self) -> None:
         self._shift.end()
@@ -3310,17 +3325,18 @@ class _AwaitedApi(_Api):
 async def _drive_async(steps: _Steps, call: _Call, send: _AsyncSend) -> _Answer:
     import asyncio
 
-    outcome: _Answer | PosthookConnectionError | None = None
     try:
+        action, seconds = next(steps)
         while True:
-            action, seconds = steps.send(outcome)
             if action == "sleep":
                 await asyncio.sleep(seconds)
-                continue
+                action, seconds = next(steps)
             try:
-                outcome = await send(call, seconds)
+                answer = await send(call, seconds)
             except PosthookConnectionError as error:
-                outcome = error
+                action, seconds = steps.throw(error)
+            else:
+                action, seconds = steps.send(answer)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
