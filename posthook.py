@@ -4347,7 +4347,12 @@ def _run(argv: list[str]) -> int:
         import socket  # noqa: F401
         import ssl  # noqa: F401
 
-    return _COMMANDS[command][0](**options) or 0
+    try:
+        return _COMMANDS[command][0](**options) or 0
+    except PosthookConnectionError as error:
+        if error.maybe_sent and command in ("schedule", "retry", "replay", "cancel"):
+            raise PosthookError(f"{error}; it may be done all the same: see list") from error
+        raise
 
 
 def _complain(message: object, status: int = 1) -> int:
@@ -4380,7 +4385,11 @@ def _settle(stream: TextIO) -> None:
 
 def _do_schedule(**options: Any) -> None:
     with Posthook() as client:
-        print(json.dumps(client.hooks.schedule(**options).raw))
+        hook = client.hooks.schedule(**options)
+    try:
+        print(json.dumps(hook.raw), flush=True)
+    except OSError as error:  # of its own kind: nobody complains of a closed pipe
+        raise type(error)(f"hook {hook.id} is scheduled, but not printed: {error}") from error
 
 
 def _do_get(id: list[str]) -> int:
@@ -4560,20 +4569,29 @@ def _do_aloud(stage: Any, name: str, *args: Any, shown: str = "", **options: Any
     stage.news.clear()
 
 
-def _json_argument(text: str) -> Any:
-    """The value of a JSON argument: the text itself, or what ``@FILE`` or ``-`` (stdin) holds."""
+def _input(text: str) -> str:
+    """An argument's text: itself, or what ``@FILE`` or ``-`` (stdin) holds."""
     from argparse import ArgumentTypeError
 
     most = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
     try:
         if text == "-" and sys.stdin is not None:
-            text = sys.stdin.buffer.read(most).decode()
-        elif text.startswith("@"):
+            return sys.stdin.buffer.read(most).decode().strip()
+        if text.startswith("@"):
             with open(text[1:], "rb") as file:
-                text = file.read(most).decode()
-        return json.loads(text, parse_constant=_reject)
-    except (ValueError, RecursionError) as error:
-        raise ArgumentTypeError(f"the JSON cannot be read: {error}") from None
+                return file.read(most).decode().strip()
+    except ValueError:
+        raise ArgumentTypeError(f"{text} is not in UTF-8") from None
+    return text
+
+
+def _json_argument(text: str) -> Any:
+    from argparse import ArgumentTypeError
+
+    try:
+        return json.loads(_input(text), parse_constant=_reject)
+    except (ValueError, RecursionError) as error:  # quoted so that _reject lets it through
+        raise ArgumentTypeError(f"no JSON: {error}".replace("'", '"')) from None
 
 
 def _override_argument(text: str) -> HookRetryOverride:
@@ -4598,7 +4616,7 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "path": _option("PATH", "where it is delivered, under the project's domain"),
     "id": _option("ID", "ids of hooks", nargs="+"),
     "ids": _option("ID", "ids of hooks, at most 1000", nargs="*"),
-    "url": _option("URL", "an http or https URL"),
+    "url": _option("URL", "an http or https URL; @FILE reads a file, - reads stdin", _input),
     "--in": _option("DURATION", "from now: 90s, 5m, 1d2h30m", dest="post_in"),
     "--at": _option("TIME", "such as 2030-03-01T09:00:00Z", dest="post_at"),
     "--at-local": _option("TIME", "such as 2030-03-01T09:00:00", dest="post_at_local"),

@@ -8699,6 +8699,20 @@ def test_an_unreachable_service_is_1_with_its_address(run, known, pauses):
     assert (status, out) == (1, []) and "127.0.0.1" in err and "refused" in err
 
 
+@pytest.mark.parametrize(
+    ("line", "is_perhaps_done"),
+    [("schedule /a --in 5m", True), ("cancel a", True), ("get a", False)],
+)
+def test_a_lost_answer_is_1_and_says_where_it_may_be_done(
+    run, known, pauses, line, is_perhaps_done
+):
+    with Script(Close()) as server:
+        known(server)
+        status, out, err = run(*line.split())
+    assert (status, out) == (1, [])
+    assert ("may be done all the same" in err) is is_perhaps_done
+
+
 @pytest.mark.parametrize("body", [b"<html>", b'{"data": 1}', b'{"data": [1]}', b"[" * 100_000])
 def test_an_answer_that_is_no_posthooks_is_1(body, run, known):
     with Script(answer(body)) as server:
@@ -8750,7 +8764,7 @@ def test_data_comes_from_a_file_or_from_stdin_as_utf_8(local, run, monkeypatch, 
 def test_data_that_never_ends_is_refused(local, run, tmp_path):
     (tmp_path / "endless").write_bytes(b'"' + b"a" * 2**24 + b'"')
     status, out, err = run("schedule", "/a", "--in", "5m", "--data", f"@{tmp_path / 'endless'}")
-    assert (status, out, local.hooks) == (2, [], []) and "the JSON cannot be read" in err
+    assert (status, out, local.hooks) == (2, [], []) and "no JSON: Unterminated string" in err
 
 
 @pytest.mark.parametrize(
@@ -8760,7 +8774,12 @@ def test_stdin_that_is_no_json_is_refused(stdin, local, run, monkeypatch):
     stream = None if stdin is None else io.TextIOWrapper(io.BytesIO(stdin))
     monkeypatch.setattr(sys, "stdin", stream)
     status, out, err = run("schedule", "/a", "--in", "5m", "--data", "-")
-    assert (status, out, local.hooks) == (2, [], []) and "JSON" in err
+    assert (status, out, local.hooks) == (2, [], []) and re.search("no JSON|not in UTF-8", err)
+
+
+def test_json_that_is_broken_is_refused_with_the_place(local, run):
+    _, _, err = run("schedule", "/a", "--in", "5m", "--data", '{"a" 1}')
+    assert err.endswith('no JSON: Expecting ":" delimiter: line 1 column 6 (char 5)\n')
 
 
 @pytest.mark.parametrize("name", [".", "none"])
@@ -8836,6 +8855,13 @@ def test_ack_and_nack_need_no_key_and_print_what_they_did(run):
         ):
             assert run(*argv) == (status, [result], "")
     assert [request.body for request in server.requests[:2]] == [b"", b'{"a":1}']
+
+
+def test_a_callback_url_may_come_from_a_file_where_no_command_line_shows_its_token(run, tmp_path):
+    with Script(ok({"status": "completed"})) as server:
+        (tmp_path / "url").write_text(f"{server.url}/ack/secret-token\n")
+        assert run("ack", f"@{tmp_path / 'url'}")[0] == 0
+    assert server.last.path == "/ack/secret-token"
 
 
 @pytest.mark.parametrize("status", [401, 410])
@@ -8976,6 +9002,14 @@ def test_a_full_disk_is_1_and_says_so(monkeypatch, capsys):
         monkeypatch.setattr(sys, "stdout", stream)
         assert posthook.main(["schedule", "--help"]) == 1
     assert "No space left" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_hook_that_cannot_be_printed_is_told_by_its_id(local, monkeypatch, capsys):
+    with open("/dev/full", "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert posthook.main(["schedule", "/a", "--in", "5m"]) == 1
+    assert f"hook {local.hooks[0].id} is scheduled, but not printed" in capsys.readouterr().err
 
 
 def test_without_stdout_nothing_is_done_and_without_stderr_nothing_is_said(
