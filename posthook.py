@@ -1314,9 +1314,8 @@ def _local_time(value: object, zone: object) -> tuple[str, str]:
 
 
 def _checked_id(id: object) -> str:
-    return _checked_text(
-        "a hook id", id, f"text: pass {'hook.id' if isinstance(id, Hook) else 'str(id)'}"
-    )
+    better = "hook.id" if isinstance(id, Hook) else "str(id)"
+    return _checked_text("a hook id", id, f"text: pass {better}")
 
 
 def _hook_call(method: str, id: str) -> _Call:
@@ -1365,8 +1364,10 @@ def _bulk_ids(hook_ids: Iterable[str]) -> _Body:
     if isinstance(hook_ids, (str, bytes)):
         raise TypeError("hook_ids is a list of ids: pass [id]")
     ids = [_checked_id(id) for id in islice(hook_ids, _MOST_HOOKS + 1)]
-    if not 1 <= len(ids) <= _MOST_HOOKS:
-        raise ValueError(f"hook_ids holds 1 to {_MOST_HOOKS} ids: for more, make several calls")
+    if not ids:
+        raise ValueError("hook_ids is empty: leave the call out")
+    if len(ids) > _MOST_HOOKS:
+        raise ValueError(f"hook_ids holds at most {_MOST_HOOKS} ids: make several calls")
     return {"hookIDs": ids}
 
 
@@ -1388,7 +1389,7 @@ def _checked_timeout(value: object) -> float:
     """Seconds as a float. Raises ValueError for whatever is no positive finite number."""
     if isinstance(value, (int, float)) and type(value) is not bool and 0 < value < float("inf"):
         return float(min(value, _LONGEST_TIMEOUT))
-    raise ValueError("timeout is a positive, finite number of seconds")
+    raise ValueError(f"timeout is a positive, finite number of seconds, not {str(value)[:40]}")
 
 
 # urllib.parse would take 2 ms to import, and let through what is no URL of http.
@@ -1703,11 +1704,12 @@ class _KeepAliveHandler:
     def http_open(self, request: urllib.request.Request) -> _Response:
         """Called by the opener. Raises as ``send`` does."""
         body: Any = request.data
-        if body is not None and not isinstance(body, bytes):
-            body = b"".join(body)
+        if body is not None:
+            is_whole = isinstance(body, (bytes, bytearray, memoryview))
+            body = bytes(body) if is_whole else b"".join(body)
         headers = {**request.unredirected_hdrs, **request.headers}
         timeout = request.timeout if isinstance(request.timeout, (int, float)) else _DEFAULT_TIMEOUT
-        target = self._target(request.type, request.host)
+        target = self._target(request.type, request.host or "")
         data = target.request(request.get_method(), request.selector, headers, body)
         answer = self._exchange(target, request.get_method(), data, timeout)
         return _Response(answer, request.full_url)
@@ -1730,17 +1732,21 @@ class _KeepAliveHandler:
         deadline = time.monotonic() + min(timeout, _LONGEST_TIMEOUT)
         lease = self._pool.lease(deadline)
         connection = None
+        failed: list[PosthookError] = []
         try:
             connection = self._pool.take(target)
             if connection is None:
                 connection = _Connection(target, _connect(target, deadline, self._tls_context))
             return connection.exchange(method, data, deadline)
         except Exception as error:  # whatever ssl and socket make of hostile bytes, and we do
-            failure = _our_error(error, target, connection is not None and connection.written)
+            written = connection is not None and connection.written
+            failed.append(_our_error(error, target, written))
         finally:
             _let_go()
             self._pool.release(lease, connection)
-        raise failure  # outside of the except clause: what was caught may hold a secret
+        # Outside of the except clause: what was caught may hold a secret. Popped: a name for the
+        # error would be a cycle, in which the request stays until the garbage collector comes.
+        raise failed.pop()
 
     def _target(self, scheme: str, authority: str) -> _Target:
         target = self._targets.get((scheme, authority))
@@ -2069,7 +2075,7 @@ def _connect(
             sock.getpeername()  # raises if it was reset: wrap_socket would leave it open then
             # No handshake yet: the wrapped socket is the one that can be cut from now on.
             wrapped = context.wrap_socket(
-                sock, server_hostname=target.host.encode(), do_handshake_on_connect=False
+                sock, server_hostname=target.host, do_handshake_on_connect=False
             )
             sock = wrapped
             _hold_socket(sock)
@@ -2087,8 +2093,7 @@ def _dial(host: str, port: int, deadline: float) -> socket.socket:
     import socket
 
     failure: OSError = TimeoutError()
-    # As bytes, here and in _connect: a str would have the idna codec imported, which takes 1 ms.
-    addresses = socket.getaddrinfo(host.encode(), port, 0, socket.SOCK_STREAM)
+    addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
         try:
             sock = socket.socket(family, kind, protocol)
@@ -2120,7 +2125,7 @@ def _tunnel(sock: socket.socket, target: _Target, proxy: _Proxy, deadline: float
     try:
         answer = connection.head()
         refusal = "" if 200 <= answer.status <= 299 else f"HTTP {answer.status}"
-        if connection.has_leftover():
+        if not refusal and connection.has_leftover():
             refusal = "more than a tunnel"
     except OSError:
         raise
@@ -2195,7 +2200,9 @@ class _Connection:
         try:
             while rest:
                 rest = rest[self._patiently(self._sock.send, rest, to_write=True) :]
-        except (BrokenPipeError, ConnectionResetError) as error:
+        except TimeoutError:
+            raise
+        except OSError as error:  # also SSLEOFError, as 3.10 to 3.12 have it
             return error
         return None
 
@@ -2233,10 +2240,10 @@ class _Connection:
 
     def _chunks(self) -> bytes:
         body = bytearray()
-        while size := _size(self._until(_LINE_END), r"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", 16):
+        while size := _size(self._until(_LINE_END), r"0*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", 16):
             body += self._take(size)
-            if self._until(_LINE_END):
-                raise ValueError("a chunk is longer than it says")
+            if self._take(2) != b"\r\n":
+                raise ValueError("a chunk has another size than it says")
         while self._until(_LINE_END):
             pass  # trailers
         return bytes(body)
@@ -2269,7 +2276,7 @@ class _Connection:
             raise EOFError if self._received else ConnectionResetError("closed without an answer")
         self._buffer += data
         self._received += len(data)
-        if self._received > _MOST_BYTES:
+        if self._received > _MOST_BYTES + _MOST_HEAD:
             raise _too_large()
 
     def _patiently(self, action: Callable[[Any], T], what: object, to_write: bool = False) -> T:
@@ -2331,24 +2338,26 @@ def _size(text: str, form: str, base: int) -> int:
 
 def _pairs(headers: str) -> Iterator[tuple[str, str]]:
     for line in headers.split("\n") if headers else ():
-        name, colon, value = line.partition(":")
-        if not colon or name.split() != [name]:
+        name, _, value = line.partition(":")
+        value = value.strip(" \t\r")
+        if not re.match(r"[!-9;-~]+:", line) or "\r" in value:
             raise ValueError("a header is malformed")
-        yield name, value.strip()
+        yield name, value
 
 
 class _Response(io.BytesIO):
     """What the opener returns: a whole answer, in the shape of urllib's own responses."""
 
     def __init__(self, answer: _Answer, url: str) -> None:
-        from email.parser import Parser
         from http.client import HTTPMessage
 
         super().__init__(answer.body)
         status_line, _, headers = answer.head.partition("\n")
         self.status = self.code = answer.status
         self.reason = self.msg = status_line[len("HTTP/1.1 200 ") :]
-        self.headers = Parser(_class=HTTPMessage).parsestr(headers)
+        self.headers = HTTPMessage()
+        for name, value in _pairs(headers):
+            self.headers[name] = value  # adds one, and replaces none
         self.url = url
 
     def info(self) -> http.client.HTTPMessage:
@@ -2443,11 +2452,12 @@ def _guarded(send: _Send) -> _Send:
     """``send``, with whatever a client that is not ours raises made ours."""
 
     def guarded(call: _Call, timeout: float) -> _Answer:
+        failed = []
         try:
             return send(call, timeout)
         except Exception as error:
-            failure = _foreign_error(error, call)
-        raise failure
+            failed.append(_foreign_error(error, call))
+        raise failed.pop()  # popped: see _KeepAliveHandler
 
     return guarded
 
@@ -2456,7 +2466,7 @@ def _opener_sender(opener: Any) -> _Send:
     from urllib.error import HTTPError
     from urllib.request import OpenerDirector, Request
 
-    is_urllibs = getattr(opener.open, "__func__", None) is OpenerDirector.open
+    urllibs_open = OpenerDirector.open
     handlers: Any = getattr(opener, "handlers", ())
 
     def opened(request: Request, timeout: float) -> Any:
@@ -2466,6 +2476,7 @@ def _opener_sender(opener: Any) -> _Send:
             return error
 
     def send(call: _Call, timeout: float) -> _Answer:
+        is_urllibs = getattr(opener.open, "__func__", None) is urllibs_open
         if is_urllibs and len(handlers) == 1 and type(handlers[0]) is _KeepAliveHandler:
             return handlers[0].send(call, timeout)  # as open() would, 40 us faster
         request = Request(call.url, call.body, call.headers, method=call.method)
@@ -2498,12 +2509,13 @@ def _async_client_sender(client: Any) -> _AsyncSend:
     options = _request_options(client)
 
     async def send(call: _Call, timeout: float) -> _Answer:
+        failed = []
         try:
             response = await client.request(call.method, call.url, **options(call, timeout))
             return _client_answer(response)
         except Exception as error:
-            failure = _foreign_error(error, call)
-        raise failure
+            failed.append(_foreign_error(error, call))
+        raise failed.pop()
 
     return send
 
@@ -2877,7 +2889,7 @@ def _headers(body: bytes | None) -> dict[str, str]:
 
 if TYPE_CHECKING:
     _Outcome = Union[_Answer, PosthookConnectionError]
-    _Steps = Generator[tuple[str, float], Optional[_Outcome], _Answer]
+    _Steps = Generator[tuple[str, float], Optional[_Answer], _Answer]
 
 _REPEATABLE_STATUS = (429, 500, 502, 503, 504)
 _LAST_PAUSE = 1.0  # seconds at most; each one before is half as long, so all take less than two
@@ -2906,7 +2918,7 @@ def _retry_pause(
 def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
     """Says what to do next: ``("send", seconds)`` or ``("sleep", seconds)``; returns the answer.
 
-    Who drives it sends in what came of a "send": the answer, or the PosthookConnectionError.
+    Who drives it sends in the answer that came of a "send", or throws the PosthookConnectionError.
     """
     attempt = 0
     while True:
@@ -2914,43 +2926,44 @@ def _attempts(call: _Call, deadline: float, max_retries: int) -> _Steps:
         if started >= deadline:  # spent in waiting for a thread
             message = "the timeout was over before the call was sent"
             raise PosthookTimeoutError(message, maybe_sent=False)
-        outcome = yield "send", deadline - started
-        assert outcome is not None
-        seconds = time.monotonic() - started
-        if isinstance(outcome, _Answer):
-            outcome.received = time.time()
-            _log_attempt("%s %s -> %d (%.3fs)", call, outcome.status, seconds)
-            if 200 <= outcome.status <= 299:
-                return outcome
+        try:
+            answer = yield "send", deadline - started
+        except PosthookConnectionError as error:
+            _log_attempt("%s %s -> %s (%.3fs)", call, type(error).__name__, started)
+            pause = _retry_pause(call, error, attempt, max_retries, os.urandom(1)[0] / 255)
+            if pause is None or time.monotonic() + pause >= deadline:
+                raise
         else:
-            _log_attempt("%s %s -> %s (%.3fs)", call, type(outcome).__name__, seconds)
-        pause = _retry_pause(call, outcome, attempt, max_retries, os.urandom(1)[0] / 255)
-        if pause is not None and time.monotonic() + pause < deadline:
-            yield "sleep", pause
-            attempt += 1
-        elif isinstance(outcome, _Answer):
-            return outcome
-        else:
-            raise outcome
+            assert answer is not None
+            answer.received = time.time()
+            _log_attempt("%s %s -> %d (%.3fs)", call, answer.status, started)
+            if 200 <= answer.status <= 299:
+                return answer
+            pause = _retry_pause(call, answer, attempt, max_retries, os.urandom(1)[0] / 255)
+            if pause is None or time.monotonic() + pause >= deadline:
+                return answer
+        yield "sleep", pause
+        attempt += 1
 
 
-def _log_attempt(form: str, call: _Call, result: object, seconds: float) -> None:
+def _log_attempt(form: str, call: _Call, result: object, started: float) -> None:
     if "logging" in sys.modules:  # else nobody can have switched it on
-        _log().debug(form, call.method, call.label, result, seconds)
+        _log().debug(form, call.method, call.label, result, time.monotonic() - started)
 
 
 def _drive(steps: _Steps, call: _Call, send: _Send) -> _Answer:
-    outcome: _Answer | PosthookConnectionError | None = None
     try:
+        action, seconds = next(steps)
         while True:
-            action, seconds = steps.send(outcome)
             if action == "sleep":
                 _wait(threading.Event(), seconds)
-                continue
+                action, seconds = next(steps)
             try:
-                outcome = send(call, seconds)
+                answer = send(call, seconds)
             except PosthookConnectionError as error:
-                outcome = error
+                action, seconds = steps.throw(error)
+            else:
+                action, seconds = steps.send(answer)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
@@ -3105,7 +3118,8 @@ class _Job:
         self._context = contextvars.copy_context()  # as asyncio.to_thread does
         self._lifeline = _Lifeline()
         self._inbox = inbox
-        self._outcome: tuple[object, BaseException | None] = (None, None)
+        self._result: Any = None
+        self._failed: list[BaseException] = []
         self._claim = threading.Lock()  # whoever has it decides what comes of the call
         self.future = inbox.loop.create_future()
 
@@ -3119,7 +3133,7 @@ class _Job:
     def _expire(self) -> None:
         if self._claim.acquire(blocking=False):
             message = "all threads were at work until the deadline"
-            self._outcome = None, PosthookTimeoutError(message, maybe_sent=False)
+            self._failed.append(PosthookTimeoutError(message, maybe_sent=False))
             self.finish()
 
     def work(self) -> None:
@@ -3129,9 +3143,9 @@ class _Job:
         _this_thread.lifeline = self._lifeline
         try:
             if not self._lifeline.is_cut:
-                self._outcome = self._context.run(self._function), None
+                self._result = self._context.run(self._function)
         except BaseException as error:
-            self._outcome = None, error
+            self._failed.append(error)
         _this_thread.lifeline = None
 
     def report(self) -> None:
@@ -3141,7 +3155,13 @@ class _Job:
     def finish(self) -> None:
         """Wake the caller, on its event loop. What comes of a call that was cut reaches nobody."""
         if not self.future.done():
-            self.future.set_result(self._outcome)
+            self.future.set_result(None)
+
+    def result(self) -> Any:
+        """What came of the call. Raises what it raised, popped: see _KeepAliveHandler."""
+        if self._failed:
+            raise self._failed.pop()
+        return self._result
 
 
 class _Inbox:
@@ -3195,22 +3215,18 @@ class _Crew:
         Raises PosthookTimeoutError if no thread is free for so many seconds.
         """
         job = _Job(function, self._shift.inbox())
-        outcome: tuple[T, BaseException | None]
         timer = None
         try:
             if not self._shift.add(job):
                 timer = job.expire_in(seconds)
-            outcome = await job.future
+            await job.future
         except BaseException:  # cancelled, or left behind by an event loop that was closed
             job.cut()
             raise
         finally:
             if timer is not None:
                 timer.cancel()
-        result, failure = outcome
-        if failure is not None:
-            raise failure
-        return result
+        return job.result()  # type: ignore[no-any-return]
 
     def close(self) -> None:
         self._shift.end()
@@ -3309,17 +3325,18 @@ class _AwaitedApi(_Api):
 async def _drive_async(steps: _Steps, call: _Call, send: _AsyncSend) -> _Answer:
     import asyncio
 
-    outcome: _Answer | PosthookConnectionError | None = None
     try:
+        action, seconds = next(steps)
         while True:
-            action, seconds = steps.send(outcome)
             if action == "sleep":
                 await asyncio.sleep(seconds)
-                continue
+                action, seconds = next(steps)
             try:
-                outcome = await send(call, seconds)
+                answer = await send(call, seconds)
             except PosthookConnectionError as error:
-                outcome = error
+                action, seconds = steps.throw(error)
+            else:
+                action, seconds = steps.send(answer)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
@@ -3451,8 +3468,6 @@ def _without_echo(text: bytes, url: str) -> str:
 #     the check of a URL, transport and http.server; never the client.
 # ==================================================================================================
 
-import bisect  # noqa: E402 - imported below the line, so that it goes with what needs it
-
 if TYPE_CHECKING:
     _LocalAnswer = tuple[int, dict[str, Any], Mapping[str, str]]  # status, JSON body, headers
 
@@ -3463,6 +3478,7 @@ _PARALLEL = 16  # attempts that run at once
 _LONGEST_WAIT = 60.0  # seconds; by then a wall clock that was set, or a laptop's sleep, is noticed
 _CLOCK_END = datetime(9000, 1, 1, tzinfo=_UTC)  # so that no delay ends beyond datetime.max
 _CALLBACKS = "/v1/callbacks/"
+_NOT_RUNNING = "LocalPosthook runs only inside its `with` block"
 
 
 class LocalPosthook:
@@ -3488,7 +3504,7 @@ class LocalPosthook:
         quota: hooks that may be scheduled in a calendar month.
 
     Attributes:
-        url: the API's base URL, from the start of the ``with`` block on.
+        forward_to: as given; it may be set later, where the app needs ``url`` to be made.
         observer: None, or a function that gets a line of ASCII text after each API call and each
             attempt, on several threads; it must not call ``advance``. No line holds a key or token.
     """
@@ -3508,13 +3524,14 @@ class LocalPosthook:
         for name, key in ("api_key", api_key), ("signing_key", signing_key):
             if not isinstance(key, str) or not key.strip():
                 raise ValueError(f"{name} is text that is not empty")
-        if type(port) is not int or type(quota) is not int or quota < 0:
-            raise ValueError("port and quota are whole numbers from 0")
+        for name, number in ("port", port), ("quota", quota):
+            if type(number) is not int or number < 0:
+                raise ValueError(f"{name} is a whole number from 0")
         if forward_to is not None and {"?", "#"} & set(_checked_url(forward_to, "forward_to")):
             raise ValueError("forward_to has no query: a hook's path is appended to it")
-        self.url, self.api_key, self.signing_key = "", api_key, signing_key
+        self.api_key, self.signing_key = api_key, signing_key
         self.observer: Callable[[str], object] | None = None
-        self._forward_to, self._port = forward_to, port
+        self.forward_to, self._port = forward_to, port
         self._signatures = SignaturesService(signing_key)
         # One lock guards the project and what follows. Nobody holds it during I/O.
         self._changed = threading.Condition()
@@ -3525,6 +3542,18 @@ class LocalPosthook:
         self._busy = 0  # attempts under way
         self._state = "new"  # then "running", then "closed"
         self._begun: SimpleQueue[_LocalHook | None] = SimpleQueue()  # None ends a thread
+
+    @property
+    def url(self) -> str:
+        """The API's base URL. Raises PosthookError before the ``with`` block has begun."""
+        if self._state == "new":
+            raise PosthookError(_NOT_RUNNING)
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def now(self) -> datetime:
+        """The clock: this machine's time, in UTC, plus all that it was advanced by."""
+        return datetime.now(_UTC) + self._offset
 
     @property
     def hooks(self) -> list[Hook]:
@@ -3555,9 +3584,11 @@ class LocalPosthook:
         """
         length = _parse_duration(duration) if isinstance(duration, str) else duration
         seconds = length.total_seconds() if isinstance(length, timedelta) else length
+        if not isinstance(seconds, (int, float)):
+            raise TypeError('duration is text such as "1d2h30m", a timedelta, or seconds')
         with self._changed:
             self._changed.wait_for(lambda: self._goal is None)  # another thread's advance()
-            now = self._now()
+            now = self.now
             if not 0 <= seconds <= (_CLOCK_END - now).total_seconds():
                 raise ValueError("the clock only goes forward, and ends with the year 8999")
             if self._state == "running":
@@ -3566,7 +3597,7 @@ class LocalPosthook:
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._goal is not goal)
             if self._state != "running":
-                raise PosthookError("LocalPosthook runs only inside its `with` block")
+                raise PosthookError(_NOT_RUNNING)
 
     def __enter__(self) -> LocalPosthook:
         import socket
@@ -3581,7 +3612,6 @@ class LocalPosthook:
             problem = f"cannot listen on 127.0.0.1:{self._port}: {error}"
             raise PosthookConnectionError(problem, maybe_sent=False) from error
         self._port = listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}"
         self._opener: Any = build_opener(proxy="", max_connections=_PARALLEL)
         self._state = "running"
         work = [self._keep_time] + [self._make_attempts] * _PARALLEL
@@ -3604,12 +3634,10 @@ class LocalPosthook:
 
     def __repr__(self) -> str:
         hooks, deliveries = len(self._project.hooks), len(self._project.attempts)
-        return f"LocalPosthook(url={self.url!r}, hooks={hooks}, deliveries={deliveries})"
+        state = f"{self._state}, port={self._port}"
+        return f"LocalPosthook({state}, hooks={hooks}, deliveries={deliveries})"
 
     # The clock, and the thread that begins what is due.
-
-    def _now(self) -> datetime:
-        return datetime.now(_UTC) + self._offset
 
     def _keep_time(self) -> None:
         """The one thread that moves the clock and begins attempts."""
@@ -3631,13 +3659,13 @@ class LocalPosthook:
                 self._offset, self._goal = offset, None
                 self._changed.notify_all()
                 return
-            self._offset += max(due - self._now(), timedelta(0))
+            self._offset += max(due - self.now, timedelta(0))
         if due is None or self._busy == _PARALLEL:
             self._changed.wait()
-        elif due > self._now():
-            self._changed.wait(min((due - self._now()).total_seconds(), _LONGEST_WAIT))
+        elif due > self.now:
+            self._changed.wait(min((due - self.now).total_seconds(), _LONGEST_WAIT))
         else:
-            hook, self._moment = self._project.begin(self._now()), due
+            hook, self._moment = self._project.begin(self.now), due
             if hook is not None:
                 self._busy += 1
                 self._begun.put(hook)
@@ -3650,27 +3678,31 @@ class LocalPosthook:
             attempt, start = hook.attempt, time.perf_counter()
             attempt.status_code, attempt.error, wait = self._post(hook)
             seconds = round(time.perf_counter() - start, 6)
-            outcome = f"{attempt.error or attempt.status_code or 'recorded'} ({seconds:.3f} s)"
-            self._tell(f"delivery {_on_the_wire(hook['path'])} #{attempt.attempt}: {outcome}")
+            outcome = attempt.error or attempt.status_code or "recorded"
+            if outcome == 202 and not self._project.async_hooks:
+                outcome = "202, and done: async hooks are off"
+            line = f"delivery {_on_the_wire(hook['path'])} #{attempt.attempt}: {outcome}"
+            self._tell(f"{line} ({seconds:.3f} s)")
             with self._changed:
                 self._busy -= 1
                 attempt.seconds = seconds
-                self._project.end(hook, wait, self._now())
+                self._project.end(hook, wait, self.now)
                 self._changed.notify_all()
 
     def _post(self, hook: _LocalHook) -> tuple[int | None, str, float]:
         """POST a hook: status, error, and for a 202 the seconds until the callback is due."""
         try:
-            if self._forward_to is None:
+            if self.forward_to is None:
                 return None, "", 0
-            request = self._request(hook, self._forward_to)
+            request = self._request(hook, self.forward_to)
             with self._opener.open(request, timeout=_ATTEMPT_SECONDS) as answer:
                 answer.read()
                 wait = _callback_seconds(answer.headers.get("Posthook-Async-Timeout"))
                 error = "" if 200 <= answer.status <= 299 else f"HTTP {answer.status}"
                 return answer.status, error, wait
         except PosthookTimeoutError:
-            return None, f"timed out after {_ATTEMPT_SECONDS:g} s", 0
+            hint = "is the app running, and its event loop free?"
+            return None, f"timed out after {_ATTEMPT_SECONDS:g} s: {hint}", 0
         except Exception as failure:  # whatever happens, the attempt ends
             return None, str(failure) or type(failure).__name__, 0
 
@@ -3724,7 +3756,7 @@ class LocalPosthook:
             read, act, names = _route(f"{method} {path}")
             wanted = [read(query, body)] if read else []
             with self._changed:
-                answer: _LocalAnswer = act(self._project, self._now(), *names, *wanted)
+                answer: _LocalAnswer = act(self._project, self.now, *names, *wanted)
                 self._changed.notify_all()
         except PosthookError as error:
             answer = error.status_code or 500, {"error": error.message}, error.headers or {}
@@ -3792,7 +3824,7 @@ class _Project:
 
         self.hooks: dict[str, _LocalHook] = {}
         self.attempts: list[_Attempt] = []  # in the order they began
-        self._quota, self._async_hooks = quota, async_hooks
+        self._quota, self.async_hooks = quota, async_hooks
         self._used: dict[datetime, int] = {}  # hooks by the first of the month
         self._random, self._secret = random, os.urandom(32)
         self._count = 0  # numbers hooks
@@ -3825,7 +3857,7 @@ class _Project:
         hook["postDurationSeconds"] = attempt.seconds
         if hook["id"] not in self.hooks:
             return  # deleted meanwhile: the result is dropped
-        if self._async_hooks and attempt.status_code == 202 and not hook.result:
+        if self.async_hooks and attempt.status_code == 202 and not hook.result:
             hook.is_open = True
             hook.update(status=STATUS_PENDING, updatedAt=_format_time(now))
             self._place(hook, _DUE, now + timedelta(seconds=wait))
@@ -3909,7 +3941,7 @@ class _Project:
     def callback_headers(self, hook: _LocalHook, url: str) -> dict[str, str]:
         """The headers that tell an endpoint where the attempt under way is acked and nacked."""
         headers = {}
-        for verb in ("Ack", "Nack") if self._async_hooks else ():
+        for verb in ("Ack", "Nack") if self.async_hooks else ():
             path = f"{_CALLBACKS}{hook['id']}/{hook.begun}/{verb.lower()}"
             headers[f"Posthook-{verb}-URL"] = f"{url}{path}/{self._token(path)}"
         return headers
@@ -3923,12 +3955,14 @@ class _Project:
 
     def _place(self, hook: _LocalHook, name: str, moment: datetime | None) -> None:
         """Have the hook stand at that moment in a sorted list, or no longer in it."""
+        from bisect import bisect_left, insort
+
         rows = self._rows[name]
         if name in hook.places:
-            del rows[bisect.bisect_left(rows, hook.places.pop(name))]
+            del rows[bisect_left(rows, hook.places.pop(name))]
         if moment is not None:
             hook.places[name] = moment, hook["id"] if name == SORT_BY_POST_AT else hook.number
-            bisect.insort(rows, (*hook.places[name], hook))
+            insort(rows, (*hook.places[name], hook))
 
     def _add(
         self, now: datetime, post_at: datetime, path: str, data: Any, override: Any
@@ -4018,8 +4052,10 @@ _BULK: dict[str, tuple[Callable[..., object], tuple[str, ...]]] = {  # what it d
 
 def _between(rows: list[Any], low: tuple[Any, ...] | None, high: Any) -> list[Any]:
     """The sorted rows from one key up to another; None is no bound."""
-    start = bisect.bisect_left(rows, low) if low else 0
-    end = bisect.bisect_left(rows, high) if high else len(rows)
+    from bisect import bisect_left
+
+    start = bisect_left(rows, low) if low else 0
+    end = bisect_left(rows, high) if high else len(rows)
     return rows[start:end] if end - start < len(rows) else rows
 
 
@@ -4311,7 +4347,12 @@ def _run(argv: list[str]) -> int:
         import socket  # noqa: F401
         import ssl  # noqa: F401
 
-    return _COMMANDS[command][0](**options) or 0
+    try:
+        return _COMMANDS[command][0](**options) or 0
+    except PosthookConnectionError as error:
+        if error.maybe_sent and command in ("schedule", "retry", "replay", "cancel"):
+            raise PosthookError(f"{error}; it may be done all the same: see list") from error
+        raise
 
 
 def _complain(message: object, status: int = 1) -> int:
@@ -4344,7 +4385,11 @@ def _settle(stream: TextIO) -> None:
 
 def _do_schedule(**options: Any) -> None:
     with Posthook() as client:
-        print(json.dumps(client.hooks.schedule(**options).raw))
+        hook = client.hooks.schedule(**options)
+    try:
+        print(json.dumps(hook.raw), flush=True)
+    except OSError as error:  # of its own kind: nobody complains of a closed pipe
+        raise type(error)(f"hook {hook.id} is scheduled, but not printed: {error}") from error
 
 
 def _do_get(id: list[str]) -> int:
@@ -4436,7 +4481,7 @@ def _do_local(**options: Any) -> int:
                 event = events.get(timeout=0.5)
                 if isinstance(event, int):
                     return event
-                print(f"# {event}", flush=True)  # a shell may read all of this
+                print(f"# {datetime.now():%H:%M:%S} {event}", flush=True)  # for a shell: a comment
 
 
 # The demo. The calls that it prints are those that it makes.
@@ -4524,20 +4569,29 @@ def _do_aloud(stage: Any, name: str, *args: Any, shown: str = "", **options: Any
     stage.news.clear()
 
 
-def _json_argument(text: str) -> Any:
-    """The value of a JSON argument: the text itself, or what ``@FILE`` or ``-`` (stdin) holds."""
+def _input(text: str) -> str:
+    """An argument's text: itself, or what ``@FILE`` or ``-`` (stdin) holds."""
     from argparse import ArgumentTypeError
 
     most = 16 * 1_048_576  # bytes; the service takes 64 KB, and a device or pipe never ends
     try:
         if text == "-" and sys.stdin is not None:
-            text = sys.stdin.buffer.read(most).decode()
-        elif text.startswith("@"):
+            return sys.stdin.buffer.read(most).decode().strip()
+        if text.startswith("@"):
             with open(text[1:], "rb") as file:
-                text = file.read(most).decode()
-        return json.loads(text, parse_constant=_reject)
-    except (ValueError, RecursionError) as error:
-        raise ArgumentTypeError(f"the JSON cannot be read: {error}") from None
+                return file.read(most).decode().strip()
+    except ValueError:
+        raise ArgumentTypeError(f"{text} is not in UTF-8") from None
+    return text
+
+
+def _json_argument(text: str) -> Any:
+    from argparse import ArgumentTypeError
+
+    try:
+        return json.loads(_input(text), parse_constant=_reject)
+    except (ValueError, RecursionError) as error:  # quoted so that _reject lets it through
+        raise ArgumentTypeError(f"no JSON: {error}".replace("'", '"')) from None
 
 
 def _override_argument(text: str) -> HookRetryOverride:
@@ -4562,7 +4616,7 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
     "path": _option("PATH", "where it is delivered, under the project's domain"),
     "id": _option("ID", "ids of hooks", nargs="+"),
     "ids": _option("ID", "ids of hooks, at most 1000", nargs="*"),
-    "url": _option("URL", "an http or https URL"),
+    "url": _option("URL", "an http or https URL; @FILE reads a file, - reads stdin", _input),
     "--in": _option("DURATION", "from now: 90s, 5m, 1d2h30m", dest="post_in"),
     "--at": _option("TIME", "such as 2030-03-01T09:00:00Z", dest="post_at"),
     "--at-local": _option("TIME", "such as 2030-03-01T09:00:00", dest="post_at_local"),

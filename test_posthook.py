@@ -2321,6 +2321,14 @@ def test_the_timeout_of_an_accept_is_told_in_whole_seconds(timeout, header):
     assert headers["posthook-async-timeout"] == header
 
 
+@pytest.mark.parametrize("are_on", [True, False])
+def test_an_accept_that_is_the_end_is_a_warning(caplog, are_on):
+    urls = {f"Posthook-{verb}-URL": f"https://a/{verb}" for verb in ("Ack", "Nack") if are_on}
+    accepted = Called(posthook.Result.accept(60))
+    by_wsgi(service, accepted, BODY, {**service.sign(BODY), **urls})
+    assert ("async hooks are off" in caplog.text) is not are_on
+
+
 @every_face
 @pytest.mark.parametrize(
     ("body", "headers", "text"),
@@ -3230,12 +3238,12 @@ def test_a_bulk_call_takes_a_generator_of_up_to_a_thousand_ids():
 @pytest.mark.parametrize(
     ("ids", "error", "message"),
     [
-        ([], ValueError, "1 to 1000 ids"),
-        (iter(()), ValueError, "1 to 1000 ids"),
+        ([], ValueError, "hook_ids is empty"),
+        (iter(()), ValueError, "hook_ids is empty"),
         (["a", ""], ValueError, "empty"),
         ([" "], ValueError, "empty"),
         (["\ud800"], ValueError, "surrogate pair"),
-        (map(str, itertools.count()), ValueError, "1 to 1000 ids"),
+        (map(str, itertools.count()), ValueError, "at most 1000 ids"),
         ("abc", TypeError, "is a list of ids"),
         ("", TypeError, "is a list of ids"),
         (b"abc", TypeError, "is a list of ids"),
@@ -4611,7 +4619,7 @@ def test_a_proxy_only_tunnels_what_is_sent_by_tls(secure):
         (framed(line="HTTP/1.1 502 No", body=b""), "answered HTTP 502", 1),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "answered no HTTP", 1),
         (framed("nonsense", body=b""), "answered no HTTP", 1),
-        (framed(*["a: b"] * 40_000), "answered no HTTP", 1),
+        (Close(framed(*["a: b"] * 40_000)), "answered no HTTP", 1),
         (Close(HEAD), "answered no HTTP", 1),
         (HEAD + b"\r\nmore", "answered more than a tunnel", 1),
         (Close(), "cannot be reached", 3),
@@ -6492,7 +6500,38 @@ def test_local_listens_on_the_port_that_was_asked_for():
 def test_the_repr_of_local_counts_and_shows_no_key():
     with posthook.LocalPosthook(signing_key="secret-key", api_key="other-key") as server:
         add(server)
-        assert repr(server) == f"LocalPosthook(url='{server.url}', hooks=1, deliveries=0)"
+        port = server.url.rpartition(":")[2]
+        assert repr(server) == f"LocalPosthook(running, port={port}, hooks=1, deliveries=0)"
+
+
+def test_local_has_no_url_before_it_runs():
+    server = posthook.LocalPosthook()
+    assert "inside its `with` block" in str(failure(lambda: server.url))
+    assert repr(server) == "LocalPosthook(new, port=0, hooks=0, deliveries=0)"
+
+
+def test_the_clock_can_be_read():
+    with posthook.LocalPosthook() as server:
+        before = server.now
+        server.advance("2h")
+        assert timedelta(hours=2) <= server.now - before < timedelta(hours=3)
+
+
+def test_the_app_may_be_named_after_local_has_begun():
+    with Script(answer({}, 200)) as app, posthook.LocalPosthook() as server:
+        server.forward_to = app.url
+        add(server, "/x", "1h")
+        server.advance("1h")
+    assert [request.path for request in app.requests] == ["/x"]
+
+
+def test_local_says_that_a_202_was_the_end_where_async_hooks_are_off():
+    lines = []
+    with forwarding(answer({}, 202)) as (server, _):
+        server.observer = lines.append
+        add(server, "/x", "1h")
+        server.advance("1h")
+    assert "202, and done: async hooks are off" in lines[-1]
 
 
 BAD_URLS = (
@@ -6556,7 +6595,9 @@ def test_leaving_local_waits_for_an_attempt_in_flight(monkeypatch):
     with forwarding(Stall()) as (server, app):
         add(server, postAt=PAST)
         app.wait_for(1)
-    assert [delivery.error for delivery in server.deliveries] == ["timed out after 0.1 s"]
+    assert [delivery.error for delivery in server.deliveries] == [
+        "timed out after 0.1 s: is the app running, and its event loop free?"
+    ]
 
 
 def test_hooks_are_models_in_the_order_they_were_scheduled():
@@ -7997,6 +8038,20 @@ def test_an_unreachable_service_is_1_with_its_address(run, known, pauses):
     assert (status, out) == (1, []) and "127.0.0.1" in err and "refused" in err
 
 
+@pytest.mark.parametrize(
+    ("line", "is_perhaps_done"),
+    [("schedule /a --in 5m", True), ("cancel a", True), ("get a", False)],
+)
+def test_a_lost_answer_is_1_and_says_where_it_may_be_done(
+    run, known, pauses, line, is_perhaps_done
+):
+    with Script(Close()) as server:
+        known(server)
+        status, out, err = run(*line.split())
+    assert (status, out) == (1, [])
+    assert ("may be done all the same" in err) is is_perhaps_done
+
+
 @pytest.mark.parametrize("body", [b"<html>", b'{"data": 1}', b'{"data": [1]}', b"[" * 100_000])
 def test_an_answer_that_is_no_posthooks_is_1(body, run, known):
     with Script(answer(body)) as server:
@@ -8048,7 +8103,7 @@ def test_data_comes_from_a_file_or_from_stdin_as_utf_8(local, run, monkeypatch, 
 def test_data_that_never_ends_is_refused(local, run, tmp_path):
     (tmp_path / "endless").write_bytes(b'"' + b"a" * 2**24 + b'"')
     status, out, err = run("schedule", "/a", "--in", "5m", "--data", f"@{tmp_path / 'endless'}")
-    assert (status, out, local.hooks) == (2, [], []) and "the JSON cannot be read" in err
+    assert (status, out, local.hooks) == (2, [], []) and "no JSON: Unterminated string" in err
 
 
 @pytest.mark.parametrize(
@@ -8058,7 +8113,12 @@ def test_stdin_that_is_no_json_is_refused(stdin, local, run, monkeypatch):
     stream = None if stdin is None else io.TextIOWrapper(io.BytesIO(stdin))
     monkeypatch.setattr(sys, "stdin", stream)
     status, out, err = run("schedule", "/a", "--in", "5m", "--data", "-")
-    assert (status, out, local.hooks) == (2, [], []) and "JSON" in err
+    assert (status, out, local.hooks) == (2, [], []) and re.search("no JSON|not in UTF-8", err)
+
+
+def test_json_that_is_broken_is_refused_with_the_place(local, run):
+    _, _, err = run("schedule", "/a", "--in", "5m", "--data", '{"a" 1}')
+    assert err.endswith('no JSON: Expecting ":" delimiter: line 1 column 6 (char 5)\n')
 
 
 @pytest.mark.parametrize("name", [".", "none"])
@@ -8134,6 +8194,13 @@ def test_ack_and_nack_need_no_key_and_print_what_they_did(run):
         ):
             assert run(*argv) == (status, [result], "")
     assert [request.body for request in server.requests[:2]] == [b"", b'{"a":1}']
+
+
+def test_a_callback_url_may_come_from_a_file_where_no_command_line_shows_its_token(run, tmp_path):
+    with Script(ok({"status": "completed"})) as server:
+        (tmp_path / "url").write_text(f"{server.url}/ack/secret-token\n")
+        assert run("ack", f"@{tmp_path / 'url'}")[0] == 0
+    assert server.last.path == "/ack/secret-token"
 
 
 @pytest.mark.parametrize("status", [401, 410])
@@ -8213,8 +8280,9 @@ def test_local_prints_each_call_and_attempt_until_a_signal(number, monkeypatch, 
     with stdout_read_by(use, monkeypatch):
         assert posthook.main(["local"]) == 128 + number
     call, attempt, last = heard
-    assert (call, last) == ("# POST /v1/hooks 201\n", "# GET /v1/hooks 200\n")
-    assert attempt.startswith("# delivery /a #1: ")
+    assert re.fullmatch(r"# \d\d:\d\d:\d\d POST /v1/hooks 201\n", call)
+    assert " delivery /a #1: " in attempt
+    assert last.endswith(" GET /v1/hooks 200\n")
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert capsys.readouterr().err == ""
 
@@ -8273,6 +8341,14 @@ def test_a_full_disk_is_1_and_says_so(monkeypatch, capsys):
         monkeypatch.setattr(sys, "stdout", stream)
         assert posthook.main(["schedule", "--help"]) == 1
     assert "No space left" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_hook_that_cannot_be_printed_is_told_by_its_id(local, monkeypatch, capsys):
+    with open("/dev/full", "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert posthook.main(["schedule", "/a", "--in", "5m"]) == 1
+    assert f"hook {local.hooks[0].id} is scheduled, but not printed" in capsys.readouterr().err
 
 
 def test_without_stdout_nothing_is_done_and_without_stderr_nothing_is_said(
@@ -8341,7 +8417,8 @@ def test_the_program_local_ends_on_sigterm_with_an_idle_connection_open():
         client.hooks.list()
         program.terminate()
         status, out, err = ended(program)
-    assert (status, out.splitlines()[-1], err) == (143, "# GET /v1/hooks 200", "")
+    assert (status, err) == (143, "")
+    assert out.endswith(" GET /v1/hooks 200\n")
 
 
 def test_the_program_runs_optimised_and_isolated_and_as_a_module(monkeypatch):
