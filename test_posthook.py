@@ -3937,9 +3937,14 @@ LENGTH = f"Content-Length: {len(SMALL)}"
 KEEPING = {  # what comes over the wire, again and again
     "a length": OK,
     "chunks": CHUNKED,
+    "one chunk": chunked(b"15\r\n", SMALL, b"\r\n0\r\n\r\n"),
     "one byte a chunk": chunked(*(b"1\r\n%c\r\n" % byte for byte in SMALL), b"0\r\n\r\n"),
     "upper-case hex, leading zeros, an extension, a trailer": chunked(
-        b"000A;name=value\r\n", SMALL[:10], b"\r\nB\r\n", SMALL[10:], b"\r\n00\r\na: b\r\n\r\n"
+        b"0" * 20 + b"A;name=value\r\n",
+        SMALL[:10],
+        b"\r\nB\r\n",
+        SMALL[10:],
+        b"\r\n00\r\na: b\r\n\r\n",
     ),
     "a length, byte by byte": trickled(OK, 0.001),
     "five megabytes": answer({"data": {"id": "x", "data": "a" * 5_000_000}}),
@@ -3999,6 +4004,7 @@ BROKEN_ANSWERS = {
     "a header without a colon": framed("nonsense", LENGTH),
     "a header without a name": framed(LENGTH, ": nothing"),
     "a space before the colon": framed(LENGTH, "name : value"),
+    "a CR in a header": framed(LENGTH, "name: a\rb"),
     "a first header that is folded": framed("  folded", LENGTH),
     "a folded length": framed("content-length: 2", " 1"),
     "a negative length": framed("content-length: -1"),
@@ -4179,9 +4185,9 @@ def test_an_exhausted_deadline_sends_nothing():
 
 LARGE = {
     "announced": Stall(framed("content-length: 100001")),
-    "endless": framed(body=bytes(200_000)),
-    "chunks": chunked(b"a\r\n0123456789\r\n" * 10_000),
-    "100 Continue": b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000,
+    "endless": framed(body=bytes(500_000)),
+    "chunks": chunked(b"a\r\n0123456789\r\n" * 30_000),
+    "100 Continue": b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000,
 }
 
 
@@ -4466,11 +4472,20 @@ def resolve(monkeypatch, *addresses):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args: found)
 
 
-def test_a_name_that_does_not_resolve_is_an_error_that_says_that_nothing_was_sent():
-    with client("http://a..invalid") as posthooks:
+@pytest.mark.parametrize(
+    "fault", [socket.gaierror(socket.EAI_NONAME, "unknown"), UnicodeError("label too long")]
+)
+def test_a_name_that_does_not_resolve_is_an_error_that_says_that_nothing_was_sent(
+    monkeypatch, fault
+):
+    def fail(*args):
+        raise fault
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with client("http://a.invalid") as posthooks:
         error = failure(posthooks.hooks.schedule, "/a", post_in="5m")
     assert (type(error), error.maybe_sent) == (posthook.PosthookConnectionError, False)
-    assert str(error).startswith("a..invalid:80 cannot be reached")
+    assert str(error).startswith("a.invalid:80 ")
 
 
 @pytest.mark.parametrize("dead", ["refused", "silent", "no such family"])
@@ -4814,7 +4829,7 @@ def test_the_opener_answers_as_urllib_does():
     assert server.last.headers == {"host": host, "accept-encoding": "identity"}
 
 
-@pytest.mark.parametrize("data", [b"abc", [b"a", b"bc"], iter([b"abc"])])
+@pytest.mark.parametrize("data", [b"abc", bytearray(b"abc"), [b"a", b"bc"], iter([b"abc"])])
 def test_the_opener_sends_bodies_of_bytes_and_of_pieces(data):
     headers = {"Content-Length": "99"}  # whoever sets it: the right one is sent
     with Script(answer(b"")) as server, opened() as opener:
@@ -4901,6 +4916,20 @@ def test_other_handlers_fit_in_with_ours():
             shared.add_handler(each)
         assert shared.open(server.url).read() == SMALL
     assert asked == [100, 400]
+
+
+def test_handlers_that_are_added_to_our_opener_see_each_call():
+    class Stamp(urllib.request.BaseHandler):
+        handler_order = 600
+
+        def http_request(self, request):
+            request.add_header("Stamp", "yes")
+            return request
+
+    with Script(OK) as server, opened() as opener:
+        opener.add_handler(Stamp())
+        client(server, http_client=opener).hooks.get("a")
+    assert server.last.headers["stamp"] == "yes"
 
 
 # What http_client may be.
@@ -6097,7 +6126,7 @@ async def test_an_async_http_client_lists_all_and_is_refused_after_close():
 # The end of the interpreter
 
 
-END = """
+UNFINISHED = """
 import asyncio, sys, threading, posthook
 url = sys.argv[1]
 if sys.argv[2] == "async":
@@ -6128,7 +6157,7 @@ def test_the_interpreter_ends_at_once_with_calls_under_way(face):
     environment = {"PYTHONPATH": str(SOURCE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     flags = ["-W", "error", "-X", "dev"]
     with Script(step) as server:
-        output = run_python(*flags, "-c", END, server.url, face, environment=environment)
+        output = run_python(*flags, "-c", UNFINISHED, server.url, face, environment=environment)
     assert output == "end\n"
 
 
