@@ -4219,6 +4219,7 @@ def test_a_server_that_ends_it_while_the_body_is_written(early, is_read, message
     with Raw(play) as server, client(server) as posthooks:
         big = "a" * 10_000_000
         error = failure(posthooks.hooks.schedule, "/a", post_in="5m", data=big)
+        assert f" {int(is_read)} idle" in repr(pool(posthooks))
     assert re.search(message, str(error))
     assert getattr(error, "maybe_sent", True) is True
 
@@ -4716,23 +4717,26 @@ def test_a_bad_proxy_is_refused_without_showing_its_password(url):
 def test_the_environments_proxy_takes_what_is_neither_loopback_nor_excepted(
     monkeypatch, url, no_proxy, is_used
 ):
-    with Script(OK) as proxy, Script(EVIL) as server:
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
-        monkeypatch.setenv("no_proxy", no_proxy)
-        if not is_used:
-            resolve(monkeypatch, (socket.AF_INET, server.port))
-        with client(url) as posthooks:
-            assert posthooks.hooks.get("a").id == ("x" if is_used else "evil")
-
-
-def test_an_explicit_proxy_takes_loopback_too_and_an_empty_one_means_none(monkeypatch):
-    with Script(OK) as proxy, Script(EVIL) as server:
-        with opened(proxy=f"127.0.0.1:{proxy.port}") as opener:
-            assert client(server, http_client=opener).hooks.get("a").id == "x"
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid")
+    monkeypatch.setenv("no_proxy", no_proxy)
+    with Script(OK) as server, client(url) as posthooks:
         resolve(monkeypatch, (socket.AF_INET, server.port))
-        with opened(proxy="") as opener:
-            assert client("http://a.invalid", http_client=opener).hooks.get("a").id == "evil"
+        posthooks.hooks.get("a")
+    assert server.last.path.startswith("http://") is is_used  # which is for a proxy
+
+
+def test_an_explicit_proxy_takes_loopback_too():
+    with Script(OK) as proxy, opened(proxy=f"127.0.0.1:{proxy.port}") as opener:
+        client("http://127.0.0.1:1", http_client=opener).hooks.get("a")
+    assert proxy.last.path == "http://127.0.0.1:1/v1/hooks/a"
+
+
+def test_an_empty_proxy_means_none_whatever_the_environment_says(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid")
+    with Script(OK) as server, opened(proxy="") as opener:
+        resolve(monkeypatch, (socket.AF_INET, server.port))
+        client("http://a.invalid", http_client=opener).hooks.get("a")
+    assert server.last.path == "/v1/hooks/a"
 
 
 def test_a_bad_proxy_in_the_environment_is_an_error_without_its_password(monkeypatch):
@@ -5046,6 +5050,9 @@ def because(error, cause):
     return error
 
 
+QUIET = {"__repr__": lambda error: "Quiet()"}
+
+
 @pytest.mark.parametrize(
     "raised, expected, is_shown",
     [
@@ -5056,6 +5063,7 @@ def because(error, cause):
         (ValueError("bad header: 'pk_test'"), posthook.PosthookConnectionError, False),
         (because(ValueError("no"), KeyError("pk_test")), posthook.PosthookConnectionError, False),
         (posthook.PosthookConnectionError("mine"), posthook.PosthookConnectionError, True),
+        (type("Quiet", (Exception,), QUIET)("pk_test"), posthook.PosthookConnectionError, False),
         (RecursionError("deep"), posthook.PosthookConnectionError, True),
     ],
 )
@@ -6335,6 +6343,12 @@ def test_words_that_say_why_are_kept():
     text = '{"error": "Callback token expired: the hook was acked"}'
     with Script(answer(text.encode(), 410)) as server:
         assert failure(posthook.ack, server.url + TOKEN_URL).body == text
+
+
+def test_a_long_error_page_is_kept_in_part():
+    with Script(answer(b"x" * 100_000, 410)) as server:
+        error = failure(posthook.ack, server.url + TOKEN_URL)
+    assert (str(error), len(error.body)) == (f"ack failed: 410: {'x' * 200}", 1000)
 
 
 def test_the_log_shows_a_callback_without_its_url(call_back, caplog):
