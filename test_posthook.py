@@ -4318,9 +4318,9 @@ def test_no_connection_is_kept_with_an_expiry_of_zero():
 
 @pytest.mark.parametrize("size, connections", [(1, (2, 1)), (2, (1, 1))])
 def test_connections_to_other_hosts_make_room_where_there_is_none(size, connections):
-    with Script(OK) as one, Script(OK) as two, opened(max_connections=size) as opener:
-        for server in (one, two, one):
-            assert client(server, http_client=opener).hooks.get("a").id == "x"
+    with Script(OK) as one, Script(EVIL) as two, opened(max_connections=size) as opener:
+        hosts = [client(server, http_client=opener).hooks for server in (one, two, one)]
+        assert [hooks.get("a").id for hooks in hosts] == ["x", "evil", "x"]
         assert repr(pool(opener)) == f"<connections: 0 at work, {size} idle, at most {size}>"
     assert (one.connections, two.connections) == connections
 
