@@ -942,7 +942,7 @@ def _is_signed(keys: tuple[bytes, ...], message: bytes, values: list[str]) -> bo
 
     offered = _v1_signatures(" ".join(values))
     for key in keys:
-        right = _hexmac(key, message)
+        right = hmac.digest(key, message, "sha256").hex()
         for signature in offered:
             if hmac.compare_digest(right, signature.lower()):
                 return True
