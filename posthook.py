@@ -34,6 +34,12 @@ space separate several keys. At the first call to a host: ``http_proxy``, ``http
 # 1. Imports and names. Cheap ones only: whatever is heavy is imported by the object that needs it.
 # ==================================================================================================
 
+# What pyright need not report: the types inside of JSON, checks of arguments for callers without a
+# type checker, and that the classes of one file know each other.
+# pyright: strict, reportUnnecessaryIsInstance=false, reportPrivateUsage=false
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownLambdaType=false, reportUnusedImport=false
+
 from __future__ import annotations
 
 import contextlib
@@ -942,7 +948,7 @@ def _is_signed(keys: tuple[bytes, ...], message: bytes, values: list[str]) -> bo
 
     offered = _v1_signatures(" ".join(values))
     for key in keys:
-        right = _hexmac(key, message)
+        right = hmac.digest(key, message, "sha256").hex()
         for signature in offered:
             if hmac.compare_digest(right, signature.lower()):
                 return True

@@ -8521,8 +8521,10 @@ BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n)?```python\n(.*?)```", re.DOTALL
 
 def test_the_examples_of_the_readme_run(monkeypatch, capsys):
     root = logging.getLogger()
-    monkeypatch.setattr(root, "handlers", [])  # one example configures logging
-    monkeypatch.setattr(root, "level", root.level)
+    monkeypatch.setattr(root, "handlers", [])  # two examples configure logging
+    for logger in root, logging.getLogger("posthook"):
+        monkeypatch.setattr(logger, "level", logger.level)
+    monkeypatch.setenv("POSTHOOK_API_KEY", "pk_...")
     monkeypatch.setenv("POSTHOOK_SIGNING_KEY", "ph_sk_... ph_sk_local")
     names = {"__name__": "readme", "contextlib": contextlib}
     with posthook.LocalPosthook(api_key="pk_...", signing_key="ph_sk_...") as server:
