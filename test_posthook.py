@@ -5860,7 +5860,7 @@ async def test_a_call_that_is_cancelled_while_it_connects_ends_at_once(monkeypat
             call = asyncio.ensure_future(posthooks.hooks.get("a"))
             await asyncio.to_thread(wait_until, lambda: sockets and sockets[0].getsockname()[1])
             await cancelled(call)
-    # `nothing_is_left` sees that the thread ends
+        await asyncio.to_thread(wait_until, lambda: not workers())
     # `nothing_is_left` sees that the thread ends
 
 
