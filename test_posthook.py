@@ -33,7 +33,6 @@ import platform
 import random
 import re
 import runpy
-import select
 import shlex
 import shutil
 import signal
@@ -60,7 +59,6 @@ from datetime import date, datetime, timedelta, timezone, tzinfo
 from datetime import time as time_of_day
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from wsgiref.headers import Headers as WsgiHeaders
@@ -112,6 +110,9 @@ class Close(bytes):
 
 class Reset(bytes):
     """A step: these bytes, then a reset."""
+
+
+NO_ANSWER = Close(b"")  # the request was read, and then the server was gone
 
 
 class Stall(bytes):
@@ -168,6 +169,11 @@ class Script:
         with self._lock:
             assert self._lock.wait_for(lambda: len(self.requests) >= requests, 10)
 
+    def wait_for_end(self):
+        """Wait until no connection is open."""
+        with self._lock:
+            assert self._lock.wait_for(lambda: not self._open, 10)
+
     def interject(self, step):
         """Bytes, an end or a reset on every connection, while they are idle."""
         with self._lock:
@@ -179,7 +185,7 @@ class Script:
                     if isinstance(step, (Close, Reset)):
                         socket.socket.shutdown(connection, socket.SHUT_RD)  # its thread closes it
             if isinstance(step, (Close, Reset)):
-                assert self._lock.wait_for(lambda: not self._open, 10)
+                self.wait_for_end()
 
     def _start(self, target, *args):
         thread = threading.Thread(target=target, args=args, daemon=True)
@@ -190,31 +196,29 @@ class Script:
         with contextlib.suppress(OSError):
             while True:
                 connection = self._socket.accept()[0]
-                with self._lock:
-                    self.connections += 1
-                    self._open.add(connection)
+                self.connections += 1
                 self._start(self._serve, connection)
 
     def _serve(self, connection):
-        raw = connection
         try:
             if self._tls:
                 connection = self._tls.wrap_socket(connection, server_side=True)
-                with self._lock:
-                    self._open.remove(raw)
-                    self._open.add(connection)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with connection.makefile("rb") as stream:
-                while self._exchange(connection, stream):
-                    pass
+            with self._lock:
+                self._open.add(connection)
+            self._play(connection)
         except (OSError, ValueError):
             pass
         finally:
             with self._lock:
                 connection.close()
-                raw.close()
-                self._open -= {raw, connection}
+                self._open.discard(connection)
                 self._lock.notify_all()
+
+    def _play(self, connection):
+        with connection.makefile("rb") as stream:
+            while self._exchange(connection, stream):
+                pass
 
     def _exchange(self, connection, stream):
         request = read_request(stream)
@@ -233,6 +237,14 @@ class Script:
         if isinstance(step, Stall):
             stream.read()
         return not isinstance(step, (Close, Reset, Stall))
+
+
+class Raw(Script):
+    """A server on 127.0.0.1 that has ``play`` do as it likes with each connection."""
+
+    def __init__(self, play, tls=None):
+        self._play = play
+        super().__init__(tls=tls)
 
 
 class Request:
@@ -263,41 +275,25 @@ def read_request(stream):
     return Request(line, headers, stream.read(int(headers.get("content-length", 0))))
 
 
-def client(server, **options):
-    """A client of ``server``; retries are off unless asked for."""
-    options = {"timeout": 10, "max_retries": 0, **options}
-    return posthook.Posthook("pk_test", base_url=server.url, **options)
-
-
-class Raw(Script):
-    """A server on 127.0.0.1 that has ``play`` do as it likes with each connection."""
-
-    def __init__(self, play):
-        self._play = play
-        super().__init__(b"")
-
-    def _serve(self, connection):
-        with connection, contextlib.suppress(OSError, ValueError):
-            self._play(connection)
-
-
-def by_id(**steps):
-    """A step: the one of the hook that is asked for."""
-    return lambda request: steps[request.path.rpartition("/")[2]]
+def client(server, make=posthook.Posthook, **options):
+    """A client of a server, or of a URL; retries are off unless asked for."""
+    url = getattr(server, "url", server)
+    usual = {"api_key": "pk_test", "base_url": url, "timeout": 10, "max_retries": 0}
+    return make(**{**usual, **options})
 
 
 def trickled(data, pause=0.02):
     """A step: the bytes one by one."""
 
     def step(request):
-        for n in range(len(data)):
-            yield data[n : n + 1]
+        for byte in data:
+            yield bytes([byte])
             time.sleep(pause)
 
     return step
 
 
-def endless(head, piece, pause=0.0):
+def endless(head, piece, pause):
     """A step: ``head``, then ``piece`` for ever, until the client goes away."""
 
     def step(request):
@@ -339,9 +335,15 @@ def failure(call, *args, **kwargs):
     assert time.monotonic() - started < 2
     error = caught.value
     shown = "".join(traceback.format_exception(type(error), error, None)) + repr(error)
-    assert "pk_test" not in shown
-    assert "pass-word" not in shown
+    assert not re.search("pk_test|pass(-|%2D)word", shown)
     return error
+
+
+def error_of(call, *args, **options):
+    """What a call raises, and it has to."""
+    with pytest.raises(Exception) as caught:
+        call(*args, **options)
+    return caught.value
 
 
 # Made for these tests, worth nothing elsewhere: a self-signed certificate for 127.0.0.1, valid to
@@ -387,82 +389,22 @@ def server_tls(folder, certificate=CERTIFICATE):
     return context
 
 
+@pytest.fixture
+def secure(tmp_path, monkeypatch):
+    """The server's side of TLS; by the environment, clients trust its certificate."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
+    return server_tls(tmp_path)
+
+
+@pytest.fixture(params=["plain", "tls"])
+def tls(request):
+    """``Script(tls=...)`` for a test that runs without TLS and with it."""
+    return request.getfixturevalue("secure") if request.param == "tls" else None
+
+
 def opened(**options):
     """An opener that is closed at the end of a ``with``."""
     return contextlib.closing(posthook.build_opener(**options))
-
-
-def trusting(**options):
-    """An opener that trusts the certificate."""
-    return opened(ssl_context=ssl.create_default_context(cadata=CERTIFICATE), **options)
-
-
-class Address:
-    """What ``client`` needs to know of a server."""
-
-    def __init__(self, port, scheme="http", host="127.0.0.1"):
-        self.url = f"{scheme}://{host}:{port}"
-
-
-def in_threads(count, function):
-    """The results of ``function(0)``, ``function(1)``, ... on as many threads at once."""
-    results = [None] * count
-
-    def run(n):
-        results[n] = function(n)
-
-    threads = [threading.Thread(target=run, args=(n,)) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    return results
-
-
-@contextlib.contextmanager
-def at_work(call, server, requests=1):
-    """A thread makes a call that has reached the server; at the end its result is in the list."""
-    result = []
-
-    def run():
-        with contextlib.suppress(posthook.PosthookError):
-            result.append(call())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    server.wait_for(requests)
-    try:
-        yield result
-    finally:
-        thread.join(20)
-
-
-class cuttable:
-    """A thread that makes a call, and ``cut``, which ends it; both outcomes are kept."""
-
-    def __init__(self, call, is_cut=False):
-        self.result = self.error = None
-        self.lifeline = posthook._Lifeline()
-        self.cut = self.lifeline.cut
-        if is_cut:
-            self.cut()
-        self._thread = threading.Thread(target=self._run, args=(call,))
-
-    def _run(self, call):
-        posthook._this_thread.lifeline = self.lifeline
-        try:
-            self.result = call()
-        except posthook.PosthookError as error:
-            self.error = error
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info):
-        started = time.monotonic()
-        self._thread.join(20)
-        assert time.monotonic() - started < 2
 
 
 def wait_until(condition):
@@ -473,31 +415,28 @@ def wait_until(condition):
         time.sleep(0.001)
 
 
-def forked(function):
-    """The exit status of a child process that calls ``function``: 0 if that raises nothing."""
-    child = os.fork()
-    if child == 0:  # pragma: no cover  # the child is not measured
+def in_a_child(function):
+    """Call ``function`` in a forked process: it has 20 seconds, and must raise nothing."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # there are threads: on purpose
+        child = os.fork()
+    if child == 0:
+        signal.alarm(20)
         try:
             function()
         except BaseException:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert os.waitpid(child, 0)[1] == 0
 
 
-def handler(opener):
-    return opener.handlers[0]
-
-
-def pool(opener):
-    """What the opener's pool says of its state."""
-    return repr(handler(opener))
-
-
-def idle_connections(opener):
-    """The one used last stands last."""
-    return handler(opener)._pool._idle
+def pool(owner):
+    """The pool of an opener or a client: its repr tells its state."""
+    handler = owner.handlers[0] if hasattr(owner, "handlers") else owner._api._handler
+    return handler._pool
 
 
 @pytest.fixture(autouse=True)
@@ -511,18 +450,13 @@ def nothing_is_left(monkeypatch):
     before = set(threading.enumerate())
     yield
     # What callbacks share, threads and connections, lives as long as the process by design.
-    for shared, close in (
-        (posthook._callback_crew, lambda crew: crew.close()),
-        (posthook._callback_sender, lambda send: send.__self__.close()),
-    ):
-        close(shared())
-        shared.cache_clear()
+    for shared in posthook._callback_crew(), posthook._callback_sender().__self__:
+        shared.close()
+    posthook._callback_crew.cache_clear()
+    posthook._callback_sender.cache_clear()
     for thread in set(threading.enumerate()) - before:
         thread.join(10)
         assert not thread.is_alive(), f"{thread} is left"
-
-
-NO_ANSWER = Close(b"")  # the request was read, and then the server was gone
 
 
 class Blocking:
@@ -570,12 +504,7 @@ def make(request):
 @pytest.fixture
 def connect(make):
     """``client``, for both faces."""
-
-    def connect(server, **options):
-        usual = {"api_key": "pk_test", "base_url": server.url, "timeout": 10, "max_retries": 0}
-        return make(**{**usual, **options})
-
-    return connect
+    return functools.partial(client, make=make)
 
 
 @pytest.fixture
@@ -584,58 +513,6 @@ def pauses(monkeypatch):
     noted = []
     monkeypatch.setattr(posthook, "_wait", lambda event, seconds: noted.append(seconds))
     return noted
-
-
-def error_of(call, *args, **options):
-    """What a call raises, and it has to."""
-    with pytest.raises(Exception) as failure:
-        call(*args, **options)
-    return failure.value
-
-
-class Arrivals:
-    """A step for ``Script`` that never answers; ``wait`` returns when so many have come."""
-
-    def __init__(self):
-        self._semaphore = threading.Semaphore(0)
-
-    def __call__(self, request):
-        self._semaphore.release()
-        return Stall(b"")
-
-    def wait(self, count=1):
-        for _ in range(count):
-            assert self._semaphore.acquire(timeout=10)
-
-
-def in_child(check):
-    """Whether ``check`` is true in a forked process; one that hangs is killed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # there are threads: on purpose
-        child = os.fork()
-    if not child:
-        signal.alarm(20)
-        status = 1
-        with contextlib.suppress(BaseException):
-            status = 0 if check() else 1
-        os._exit(status)
-    return os.waitpid(child, 0)[1] == 0
-
-
-def run_program(program, *arguments):
-    """What a program prints, on both streams, under the interpreter's strictest settings."""
-    folder = os.path.dirname(os.path.abspath(posthook.__file__))
-    command = [sys.executable, "-W", "error", "-X", "dev", "-c", program, *arguments]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={"PYTHONDONTWRITEBYTECODE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=30,
-        text=True,
-    )
-    return done.returncode, done.stdout
 
 
 # ==================================================================================================
@@ -4050,64 +3927,65 @@ def framed(*headers, body=SMALL, line="HTTP/1.1 200 OK"):
     return "\r\n".join([line, *headers, "", ""]).encode("latin-1") + body
 
 
-def chunked(*chunks, head="HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"):
-    return head.encode() + b"".join(chunks)
+def chunked(*chunks):
+    return framed("transfer-encoding: chunked", body=b"".join(chunks))
 
 
 CHUNKED = chunked(b"a\r\n", SMALL[:10], b"\r\nb\r\n", SMALL[10:], b"\r\n0\r\n\r\n")
 LENGTH = f"Content-Length: {len(SMALL)}"
 
-# What comes over the wire, and how many connections two calls then take.
-WHOLE_ANSWERS = {
-    "a length": (OK, 1),
-    "chunks": (CHUNKED, 1),
-    "one byte a chunk": (
-        chunked(*(b"1\r\n%c\r\n" % byte for byte in SMALL), b"0\r\n\r\n"),
-        1,
+KEEPING = {  # what comes over the wire, again and again
+    "a length": OK,
+    "chunks": CHUNKED,
+    "one chunk": chunked(b"15\r\n", SMALL, b"\r\n0\r\n\r\n"),
+    "one byte a chunk": chunked(*(b"1\r\n%c\r\n" % byte for byte in SMALL), b"0\r\n\r\n"),
+    "upper-case hex, leading zeros, an extension, a trailer": chunked(
+        b"0" * 20 + b"A;name=value\r\n",
+        SMALL[:10],
+        b"\r\nB\r\n",
+        SMALL[10:],
+        b"\r\n00\r\na: b\r\n\r\n",
     ),
-    "upper-case hex, leading zeros, an extension, a trailer": (
-        chunked(
-            b"000A;name=value\r\n", SMALL[:10], b"\r\nB\r\n", SMALL[10:], b"\r\n00\r\na: b\r\n\r\n"
-        ),
-        1,
-    ),
-    "a length, byte by byte": (trickled(OK, 0.001), 1),
-    "100 first": (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, 1),
-    "102 and 103 first": (
-        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + OK,
-        1,
-    ),
-    "no reason phrase": (framed(LENGTH, line="HTTP/1.1 200"), 1),
-    "an empty reason phrase": (framed(LENGTH, line="HTTP/1.1 200 "), 1),
-    "a header in Latin-1": (framed(LENGTH, "server: caf\xe9"), 1),
-    "names in any case": (framed(LENGTH.upper()), 1),
-    "a folded header": (framed(LENGTH, "server: one", "  two"), 1),
-    "a NUL in a header": (framed(LENGTH, "server: a\0b"), 1),
-    "a repeated header": (framed(LENGTH, "vary: a", "vary: b"), 1),
-    "two hundred headers": (framed(LENGTH, *["a: b"] * 200), 1),
-    "lines that end in LF alone": (framed(LENGTH, "a: b").replace(b"\r", b""), 1),
-    "an unknown minor version": (framed(LENGTH, line="HTTP/1.7 200 OK"), 1),
-    "keep-alive by HTTP/1.0": (
-        framed(LENGTH, "connection: keep-alive", line="HTTP/1.0 200 OK"),
-        1,
-    ),
-    "no length": (Close(framed()), 2),
-    "no length, by HTTP/1.0": (Close(framed(line="HTTP/1.0 200 OK")), 2),
-    "a length by HTTP/1.0": (framed(LENGTH, line="HTTP/1.0 200 OK"), 2),
-    "connection: close": (framed(LENGTH, "connection: close"), 2),
-    "connection: close, said second": (
-        framed(LENGTH, "connection: keep-alive", "connection: close"),
-        2,
-    ),
+    "a length, byte by byte": trickled(OK, 0.001),
+    "five megabytes": answer({"data": {"id": "x", "data": "a" * 5_000_000}}),
+    "100 first": b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
+    "102 and 103 first": b"HTTP/1.1 102 A\r\n\r\nHTTP/1.1 103 B\r\nlink: </a>\r\n\r\n" + OK,
+    "no reason phrase": framed(LENGTH, line="HTTP/1.1 200"),
+    "an empty reason phrase": framed(LENGTH, line="HTTP/1.1 200 "),
+    "a header in Latin-1": framed(LENGTH, "server: caf\xe9"),
+    "names in any case": framed(LENGTH.upper()),
+    "a folded header": framed(LENGTH, "server: one", "  two"),
+    "a NUL in a header": framed(LENGTH, "server: a\0b"),
+    "a repeated header": framed(LENGTH, "vary: a", "vary: b"),
+    "two hundred headers": framed(LENGTH, *["a: b"] * 200),
+    "lines that end in LF alone": framed(LENGTH, "a: b").replace(b"\r", b""),
+    "an unknown minor version": framed(LENGTH, line="HTTP/1.7 200 OK"),
+    "keep-alive by HTTP/1.0": framed(LENGTH, "connection: keep-alive", line="HTTP/1.0 200 OK"),
+}
+ENDING = {  # what comes over the wire, and nothing after it
+    "no length": Close(framed()),
+    "no length, by HTTP/1.0": Close(framed(line="HTTP/1.0 200 OK")),
+    "a length by HTTP/1.0": framed(LENGTH, line="HTTP/1.0 200 OK"),
+    "connection: close": framed(LENGTH, "connection: close"),
+    "close, said second": framed(LENGTH, "connection: keep-alive", "connection: close"),
 }
 
 
-@pytest.mark.parametrize("step, connections", WHOLE_ANSWERS.values(), ids=WHOLE_ANSWERS)
-def test_an_answer_is_read_in_every_form_that_http_has_for_it(step, connections):
+@pytest.mark.parametrize("step", KEEPING.values(), ids=KEEPING)
+def test_an_answer_is_read_in_every_form_that_http_has_for_it(step):
     with Script(step) as server, client(server) as posthooks:
         assert posthooks.hooks.get("a").id == "x"
         assert posthooks.hooks.get("b").id == "x"
-    assert server.connections == connections
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("step", ENDING.values(), ids=ENDING)
+def test_an_answer_may_be_the_last_of_its_connection(step):
+    with Script(step) as server, client(server) as posthooks:
+        assert posthooks.hooks.get("a").id == "x"
+        assert repr(pool(posthooks)) == "<connections: 0 at work, 0 idle, at most 100>"
+        assert posthooks.hooks.get("b").id == "x"
+    assert server.connections == 2
 
 
 BROKEN_ANSWERS = {
@@ -4126,6 +4004,7 @@ BROKEN_ANSWERS = {
     "a header without a colon": framed("nonsense", LENGTH),
     "a header without a name": framed(LENGTH, ": nothing"),
     "a space before the colon": framed(LENGTH, "name : value"),
+    "a CR in a header": framed(LENGTH, "name: a\rb"),
     "a first header that is folded": framed("  folded", LENGTH),
     "a folded length": framed("content-length: 2", " 1"),
     "a negative length": framed("content-length: -1"),
@@ -4135,12 +4014,7 @@ BROKEN_ANSWERS = {
     "a length beyond any number": framed("content-length: " + "9" * 5000),
     "two lengths": framed(LENGTH, "content-length: 3"),
     "a length twice": framed(LENGTH, LENGTH),
-    "a length and chunks": chunked(
-        b"15\r\n",
-        SMALL,
-        b"\r\n0\r\n\r\n",
-        head=f"HTTP/1.1 200 OK\r\n{LENGTH}\r\ntransfer-encoding: chunked\r\n\r\n",
-    ),
+    "a length and chunks": CHUNKED.replace(b"\r\n", f"\r\n{LENGTH}\r\n".encode(), 1),
     "an unknown transfer coding": framed("transfer-encoding: gzip, chunked"),
     "a chunk that is too short": chunked(b"fff\r\n", SMALL, b"\r\n0\r\n\r\n"),
     "a chunk that is too long": chunked(b"5\r\n", SMALL, b"\r\n0\r\n\r\n"),
@@ -4157,18 +4031,13 @@ BROKEN_ANSWERS = {
 def test_a_broken_answer_is_an_error_and_the_next_call_is_right(data):
     with Script(Close(data), OK) as server, client(server) as posthooks:
         error = failure(posthooks.hooks.get, "a")
-        assert type(error) is posthook.PosthookConnectionError
-        assert error.maybe_sent is True
+        assert (type(error), error.maybe_sent) == (posthook.PosthookConnectionError, True)
         assert posthooks.hooks.get("b").id == "x"
     assert server.connections == 2
 
 
 UNUSABLE_BODIES = {
-    "not UTF-8": b'{"data": {"id": "\xe9"}}',
     "UTF-16": SMALL.decode().encode("utf-16"),
-    "a BOM": b"\xef\xbb\xbf" + SMALL,
-    "deep": b"[" * 200_000,
-    "a huge number": b'{"data": {"id": ' + b"9" * 10_000 + b"}}",
     "empty": b"",
     "gzip that nobody asked for": gzip.compress(SMALL),
     "a gzip bomb": gzip.compress(bytes(10_000_000)),
@@ -4198,16 +4067,13 @@ def test_an_answer_that_is_cut_at_any_byte_is_an_error_and_the_next_call_is_righ
             if is_reused:
                 assert posthooks.hooks.get("a").id == "x"
             error = failure(posthooks.hooks.schedule, "/a", post_in="5m")
-            assert type(error) is posthook.PosthookConnectionError
-            assert error.maybe_sent is True
+            assert (type(error), error.maybe_sent) == (posthook.PosthookConnectionError, True)
         assert posthooks.hooks.get("b").id == "x"
     assert server.connections == len(cuts) + 1
 
 
-@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_a_request_that_is_cut_at_any_byte_is_an_error_and_the_next_call_is_right(reset):
-    sizes = iter(range(1, 320, 8))
-
+@pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
+def test_a_request_that_is_cut_at_any_byte_is_an_error_and_the_next_call_is_right(is_reset):
     def play(connection):
         size = next(sizes, None)
         if size is None:
@@ -4215,22 +4081,22 @@ def test_a_request_that_is_cut_at_any_byte_is_an_error_and_the_next_call_is_righ
             connection.sendall(OK)
             return
         connection.recv(size, socket.MSG_WAITALL)
-        if reset:
+        if is_reset:
             reset_at_close(connection)
 
+    cuts = range(1, 320, 8)
+    sizes = iter(cuts)
     with Raw(play) as server, client(server) as posthooks:
-        for _ in range(1, 320, 8):
+        for _ in cuts:
             error = failure(posthooks.hooks.schedule, "/a", post_in="5m", data="a" * 200)
-            assert type(error) is posthook.PosthookConnectionError
-            assert error.maybe_sent is True
+            assert (type(error), error.maybe_sent) == (posthook.PosthookConnectionError, True)
         assert posthooks.hooks.get("b").id == "x"
 
 
 def test_a_refused_connection_is_an_error_that_says_that_nothing_was_sent():
-    with closed_port() as port, client(Address(port)) as posthooks:
+    with closed_port() as port, client(f"http://127.0.0.1:{port}") as posthooks:
         error = failure(posthooks.hooks.schedule, "/a", post_in="5m")
-    assert type(error) is posthook.PosthookConnectionError
-    assert error.maybe_sent is False
+    assert (type(error), error.maybe_sent) == (posthook.PosthookConnectionError, False)
     assert f"127.0.0.1:{port} cannot be reached" in str(error)
     assert isinstance(error.__cause__, ConnectionRefusedError)
 
@@ -4250,107 +4116,102 @@ STALLS = {
     "status line byte by byte": trickled(b"HTTP/1.1 200 " + b"k" * 1000),
     "headers byte by byte": trickled(HEAD + b"a: " + b"b" * 1000),
     "body byte by byte": trickled(framed("content-length: 1000", body=bytes(1000))),
-    "chunks byte by byte": endless(chunked(), b"1\r\na\r\n", 0.02),
-    "100 Continue for ever": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "103 for ever": endless(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "chunks byte by byte": trickled(chunked(b"1\r\na\r\n" * 1000), 0.001),
+    "100 Continue for ever": trickled(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, 0.001),
+    "103 for ever": trickled(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000, 0.001),
 }
 
 
-@pytest.mark.parametrize("step", STALLS.values(), ids=STALLS)
-def test_a_call_ends_at_its_deadline_wherever_the_answer_stalls(step):
-    with Script(by_id(a=step, b=OK)) as server, client(server) as posthooks:
-        error = failure(posthooks.hooks.get, "a", timeout=0.2)
-        assert type(error) is posthook.PosthookTimeoutError
-        assert error.maybe_sent is True
-        assert posthooks.hooks.get("b").id == "x"
+def test_a_call_ends_at_its_deadline_wherever_the_answer_stalls():
+    def outcome(step):
+        with Script(step, OK) as server, client(server) as posthooks:
+            error = failure(posthooks.hooks.get, "a", timeout=0.3)
+            return type(error), error.maybe_sent, posthooks.hooks.get("b").id
+
+    with ThreadPoolExecutor(len(STALLS)) as threads:  # all at once, since they take their time
+        outcomes = dict(zip(STALLS, threads.map(outcome, STALLS.values())))
+    assert outcomes == dict.fromkeys(STALLS, (posthook.PosthookTimeoutError, True, "x"))
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("pace", [None, 0.02], ids=["stalled", "trickling"])
-def test_a_call_ends_at_its_deadline_while_its_request_is_written(tmp_path, scheme, pace):
+def test_a_call_ends_at_its_deadline_while_its_request_is_written(tls, pace):
     def play(connection):
-        with tls.wrap_socket(connection, True) if scheme == "https" else connection as plain:
-            read_request(plain.makefile("rb", 0))
-            plain.sendall(OK)
-            while not gone.wait(pace) and plain.recv(1000):
-                pass
+        read_request(connection.makefile("rb", 0))
+        connection.sendall(OK)
+        while not gone.wait(pace) and connection.recv(1000):
+            pass
 
-    gone, tls = threading.Event(), server_tls(tmp_path)
-    with Raw(play) as server, trusting() as opener:
-        posthooks = client(Address(server.port, scheme), http_client=opener)
+    gone = threading.Event()
+    with Raw(play, tls) as server, client(server) as posthooks:
         posthooks.hooks.get("a")  # connects without haste
         big = "a" * 15_000_000
         error = failure(posthooks.hooks.schedule, "/a", post_in="5m", data=big, timeout=0.2)
         gone.set()
-    assert type(error) is posthook.PosthookTimeoutError
-    assert error.maybe_sent is True
+    assert (type(error), error.maybe_sent) == (posthook.PosthookTimeoutError, True)
 
 
 def test_a_call_ends_at_its_deadline_while_it_connects():
-    with full_backlog() as port, client(Address(port)) as posthooks:
-        error = failure(posthooks.hooks.get, "a", timeout=0.2)
-    assert type(error) is posthook.PosthookTimeoutError
-    assert error.maybe_sent is False
+    with full_backlog() as port, client(f"http://127.0.0.1:{port}") as posthooks:
+        error = failure(posthooks.hooks.get, "a", timeout=0.1)
+    assert (type(error), error.maybe_sent) == (posthook.PosthookTimeoutError, False)
 
 
-@pytest.mark.parametrize("hello", [0, 1, 30], ids=["before", "at", "in"])
+@pytest.mark.parametrize(
+    "hello", [b"", b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03" + bytes(30)]
+)
 def test_a_call_ends_at_its_deadline_in_a_tls_handshake(hello):
     def play(connection):
-        if hello:
-            connection.recv(65_536)
-            connection.sendall(b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03" + bytes(hello))
+        connection.sendall(hello)
         gone.wait(10)
 
     gone = threading.Event()
-    with Raw(play) as server, client(Address(server.port, "https")) as posthooks:
-        error = failure(posthooks.hooks.get, "a", timeout=0.2)
+    with Raw(play) as server, client(f"https://127.0.0.1:{server.port}") as posthooks:
+        error = failure(posthooks.hooks.get, "a", timeout=0.1)
         gone.set()
-    assert type(error) is posthook.PosthookTimeoutError
-    assert error.maybe_sent is False
+    assert (type(error), error.maybe_sent) == (posthook.PosthookTimeoutError, False)
 
 
 def test_an_exhausted_deadline_sends_nothing():
     with Script(OK) as server, opened() as opener:
-        error = failure(opener.open, server.url, timeout=0)
-    assert type(error) is posthook.PosthookTimeoutError
-    assert error.maybe_sent is False
-    assert server.requests == []
+        for _ in range(2):  # on a new connection, and on an idle one
+            error = failure(opener.open, server.url, timeout=0)
+            assert (type(error), error.maybe_sent) == (posthook.PosthookTimeoutError, False)
+            opener.open(server.url)
+    assert len(server.requests) == 2
 
 
 # Sizes.
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
-        Stall(framed("content-length: 100001")),
-        endless(framed(), bytes(5000)),
-        endless(chunked(), b"a\r\n0123456789\r\n" * 500),
-        endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 500),
-    ],
-    ids=["announced", "endless", "chunks", "100 Continue"],
-)
+LARGE = {
+    "announced": Stall(framed("content-length: 100001")),
+    "endless": framed(body=bytes(500_000)),
+    "chunks": chunked(b"a\r\n0123456789\r\n" * 30_000),
+    "100 Continue": b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000,
+}
+
+
+@pytest.mark.parametrize("step", LARGE.values(), ids=LARGE)
 def test_an_answer_larger_than_the_limit_is_an_error(monkeypatch, step):
     monkeypatch.setattr(posthook, "_MOST_BYTES", 100_000)
     with Script(step, OK) as server, client(server) as posthooks:
-        error = failure(posthooks.hooks.get, "a")
-        assert "larger than 100000 bytes" in str(error)
+        assert "larger than 100000 bytes" in str(failure(posthooks.hooks.get, "a"))
         assert posthooks.hooks.get("b").id == "x"
 
 
-def test_a_large_answer_is_read_whole():
-    big = answer({"data": {"id": "x", "data": "a" * 5_000_000}})
-    with Script(big) as server, client(server) as posthooks:
-        assert len(posthooks.hooks.get("a").data) == 5_000_000
-        assert posthooks.hooks.get("b").id == "x"
-    assert server.connections == 1
-
-
-@pytest.mark.parametrize("is_read", [False, True], ids=["early", "late"])
-def test_a_413_that_comes_while_the_body_is_written_is_that_error_or_a_lost_connection(is_read):
+@pytest.mark.parametrize(
+    "early, is_read, message",
+    [
+        (answer({"error": "too large"}, 413), True, "^too large$"),
+        (answer({"error": "too large"}, 413), False, "^too large$|was lost"),
+        (b"", False, "was lost"),
+    ],
+    ids=["413, then all is read", "413, then a reset", "a reset"],
+)
+def test_a_server_that_ends_it_while_the_body_is_written(early, is_read, message):
     def play(connection):
         connection.recv(1000)
-        connection.sendall(answer({"error": "too large"}, 413))
+        connection.sendall(early)
         connection.shutdown(socket.SHUT_WR)
         while is_read and connection.recv(100_000):
             pass
@@ -4358,39 +4219,12 @@ def test_a_413_that_comes_while_the_body_is_written_is_that_error_or_a_lost_conn
     with Raw(play) as server, client(server) as posthooks:
         big = "a" * 10_000_000
         error = failure(posthooks.hooks.schedule, "/a", post_in="5m", data=big)
-    expected = (posthook.PayloadTooLargeError, posthook.PosthookConnectionError)
-    assert isinstance(error, expected[:1] if is_read else expected)
-
-
-def test_a_connection_that_breaks_while_the_body_is_written_is_an_error():
-    def play(connection):
-        connection.recv(1000)
-        reset_at_close(connection)
-
-    with Raw(play) as server, client(server) as posthooks:
-        error = failure(posthooks.hooks.schedule, "/a", post_in="5m", data="a" * 10_000_000)
-    assert type(error) is posthook.PosthookConnectionError
-    assert error.maybe_sent is True
-    assert "was lost" in str(error)
+        assert f" {int(is_read)} idle" in repr(pool(posthooks))
+    assert re.search(message, str(error))
+    assert getattr(error, "maybe_sent", True) is True
 
 
 # Statuses.
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"HTTP/1.1 204 No Content\r\n\r\n",
-        b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n",
-        b"HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n",
-        answer(b"gone", 200),
-    ],
-)
-def test_a_delete_takes_any_2xx(data):
-    with Script(data) as server, client(server) as posthooks:
-        assert posthooks.hooks.delete("a") is None
-        assert posthooks.hooks.delete("b") is None
-    assert server.connections == 1
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 418, 999])
@@ -4405,20 +4239,19 @@ def test_any_other_status_is_an_error_and_no_redirect_is_followed(status):
     assert other.requests == []
 
 
-def test_a_304_has_no_body_whatever_its_length_says():
-    not_modified = b"HTTP/1.1 304 Not Modified\r\ncontent-length: 100\r\n\r\n"
-    with Script(not_modified, OK) as server, client(server) as posthooks:
-        assert failure(posthooks.hooks.get, "a").status_code == 304
+@pytest.mark.parametrize(
+    "head, status, connections",
+    [
+        (b"HTTP/1.1 304 Not Modified\r\ncontent-length: 100\r\n\r\n", 304, 1),
+        (b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\r\n", 101, 2),
+    ],
+    ids=["304 has no body", "after 101 it speaks another protocol"],
+)
+def test_a_status_can_end_an_answer_or_a_connection(head, status, connections):
+    with Script(head, OK) as server, client(server) as posthooks:
+        assert failure(posthooks.hooks.get, "a").status_code == status
         assert posthooks.hooks.get("b").id == "x"
-    assert server.connections == 1
-
-
-def test_a_connection_that_switched_protocols_is_not_used_again():
-    switch = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\r\n"
-    with Script(switch, OK) as server, client(server) as posthooks:
-        assert failure(posthooks.hooks.get, "a").status_code == 101
-        assert posthooks.hooks.get("b").id == "x"
-    assert server.connections == 2
+    assert server.connections == connections
 
 
 # Connections.
@@ -4431,33 +4264,20 @@ EVIL = answer({"data": {"id": "evil"}})
     [OK + EVIL, OK + b"\r\n", CHUNKED + EVIL, b"HTTP/1.1 204 X\r\n\r\n" + EVIL],
     ids=["an answer", "a line", "after chunks", "after 204"],
 )
-@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
-def test_bytes_after_an_answer_are_not_the_next_ones(tmp_path, data, is_tls):
-    tls = server_tls(tmp_path) if is_tls else None
-    with Script(data, OK, tls=tls) as server, trusting() as opener:
-        posthooks = client(server, http_client=opener)
+def test_bytes_after_an_answer_are_not_the_next_ones(tls, data):
+    with Script(data, OK, tls=tls) as server, client(server) as posthooks:
         posthooks.hooks.delete("a")
         assert posthooks.hooks.get("b").id == "x"
     assert server.connections == 2
 
 
 @pytest.mark.parametrize("late", [EVIL, Close(), Reset()], ids=["bytes", "an end", "a reset"])
-@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
-def test_an_idle_connection_that_has_something_to_tell_is_not_used_again(tmp_path, late, is_tls):
-    tls = server_tls(tmp_path) if is_tls else None
-    with Script(OK, tls=tls) as server, trusting() as opener:
-        posthooks = client(server, http_client=opener)
+def test_an_idle_connection_that_has_something_to_tell_is_not_used_again(tls, late):
+    with Script(OK, tls=tls) as server, client(server) as posthooks:
         posthooks.hooks.get("a")
         server.interject(late)
         assert posthooks.hooks.schedule("/b", post_in="5m").id == "x"
     assert server.connections == 2
-
-
-def test_a_call_uses_the_connection_of_the_one_before():
-    with Script(OK) as server, client(server) as posthooks:
-        for _ in range(5):
-            posthooks.hooks.get("a")
-    assert server.connections == 1
 
 
 def test_the_connection_used_last_is_used_first():
@@ -4466,24 +4286,23 @@ def test_the_connection_used_last_is_used_first():
         return OK
 
     barrier = threading.Barrier(2)
-    with Script(step, step, OK) as server, opened() as opener:
-        posthooks = client(server, http_client=opener)
-        in_threads(2, lambda n: posthooks.hooks.get("a"))
-        assert pool(opener) == "<connections: 0 at work, 2 idle, at most 100>"
+    with Script(step, step, OK) as server, client(server) as posthooks:
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(posthooks.hooks.get, "ab"))
+        assert repr(pool(posthooks)) == "<connections: 0 at work, 2 idle, at most 100>"
         for _ in range(3):
-            last = idle_connections(opener)[-1]
-            posthooks.hooks.get("b")
-            assert idle_connections(opener)[-1] is last
+            last = pool(posthooks)._idle[-1]
+            posthooks.hooks.get("c")
+            assert pool(posthooks)._idle[-1] is last
     assert server.connections == 2
 
 
 @pytest.mark.parametrize("clock", [0, 1], ids=["monotonic", "wall"])
 @pytest.mark.parametrize("seconds", [20, -20], ids=["forward", "back"])
 def test_an_idle_connection_expires_by_either_clock(clock, seconds):
-    with Script(OK) as server, opened() as opener:
-        posthooks = client(server, http_client=opener)
+    with Script(OK) as server, client(server) as posthooks:
         posthooks.hooks.get("a")
-        connection = idle_connections(opener)[0]
+        (connection,) = pool(posthooks)._idle
         times = list(connection._idle_since)
         times[clock] -= seconds
         connection._idle_since = tuple(times)
@@ -4494,45 +4313,44 @@ def test_an_idle_connection_expires_by_either_clock(clock, seconds):
 def test_no_connection_is_kept_with_an_expiry_of_zero():
     with Script(OK) as server, opened(keepalive_expiry=0) as opener:
         client(server, http_client=opener).hooks.get("a")
-        assert pool(opener) == "<connections: 0 at work, 0 idle, at most 100>"
+        assert repr(pool(opener)) == "<connections: 0 at work, 0 idle, at most 100>"
 
 
-def test_connections_to_other_hosts_make_room():
-    with Script(OK) as one, Script(OK) as two, opened(max_connections=1) as opener:
-        for server in (one, two, one):
-            assert client(server, http_client=opener).hooks.get("a").id == "x"
-            assert pool(opener) == "<connections: 0 at work, 1 idle, at most 1>"
-    assert (one.connections, two.connections) == (2, 1)
+@pytest.mark.parametrize("size, connections", [(1, (2, 1)), (2, (1, 1))])
+def test_connections_to_other_hosts_make_room_where_there_is_none(size, connections):
+    with Script(OK) as one, Script(EVIL) as two, opened(max_connections=size) as opener:
+        hosts = [client(server, http_client=opener).hooks for server in (one, two, one)]
+        assert [hooks.get("a").id for hooks in hosts] == ["x", "evil", "x"]
+        assert repr(pool(opener)) == f"<connections: 0 at work, {size} idle, at most {size}>"
+    assert (one.connections, two.connections) == connections
 
 
-def test_an_opener_remembers_a_limited_number_of_hosts():
-    with Script(OK) as server, opened() as opener:
-        handler(opener)._targets.update({("http", str(n)): None for n in range(1000)})
-        posthooks = client(server, http_client=opener)
+def test_a_client_remembers_a_limited_number_of_hosts():
+    with Script(OK) as server, client(server) as posthooks:
+        targets = posthooks._api._handler._targets
+        targets.update({("http", str(n)): None for n in range(1000)})
         assert posthooks.hooks.get("a").id == "x"
         assert posthooks.hooks.get("b").id == "x"
-        assert len(handler(opener)._targets) == 1000
+        assert len(targets) == 1000
 
 
 def test_callers_beyond_max_connections_wait_for_their_turn():
     with Script(OK) as server, opened(max_connections=2) as opener:
-        posthooks = client(server, http_client=opener)
-        hooks = in_threads(10, lambda n: posthooks.hooks.get("a"))
+        with ThreadPoolExecutor(10) as threads:
+            hooks = threads.map(client(server, http_client=opener).hooks.get, "abcdefghij")
         assert [hook.id for hook in hooks] == ["x"] * 10
-        assert pool(opener).startswith("<connections: 0 at work")
+        assert "0 at work" in repr(pool(opener))
     assert server.connections <= 2
 
 
 def test_a_caller_waits_for_its_turn_no_longer_than_its_deadline():
-    with Script(Stall(), OK) as server, opened(max_connections=1) as opener:
-        posthooks = client(server, http_client=opener)
-        with at_work(lambda: posthooks.hooks.get("a"), server):
-            assert pool(opener) == "<connections: 1 at work, 0 idle, at most 1>"
-            error = failure(posthooks.hooks.get, "b", timeout=0.1)
-            server.interject(Close())
-        assert posthooks.hooks.get("c").id == "x"
-    assert type(error) is posthook.PosthookTimeoutError
-    assert error.maybe_sent is False
+    with Script(OK) as server, opened(max_connections=1) as opener:
+        get = client(server, http_client=opener).hooks.get
+        lease = pool(opener).lease(time.monotonic() + 10)
+        error = failure(get, "a", timeout=0.05)
+        pool(opener).release(lease, None)
+        assert get("b").id == "x"
+    assert (type(error), error.maybe_sent) == (posthook.PosthookTimeoutError, False)
     assert "all 1 connections were at work" in str(error)
 
 
@@ -4548,32 +4366,12 @@ def test_a_turn_that_comes_at_the_last_moment_is_passed_on():
     assert repr(pool) == "<connections: 0 at work, 0 idle, at most 1>"
 
 
-def test_fifty_threads_never_get_each_others_answers():
-    def echo(request):
-        return ok({"id": request.path.rpartition("/")[2]})
-
-    with Script(echo) as server, opened() as opener:
-        posthooks = client(server, http_client=opener)
-        names = in_threads(50, lambda n: [posthooks.hooks.get(f"{n}.{m}").id for m in range(4)])
-        assert len({connection.target for connection in idle_connections(opener)}) == 1
-    assert names == [[f"{n}.{m}" for m in range(4)] for n in range(50)]
+def test_fifty_threads_share_a_client_without_mixing_answers():
+    ids = [str(number) for number in range(200)]
+    with Script(echo) as server, client(server) as posthooks, ThreadPoolExecutor(50) as threads:
+        assert [hook.id for hook in threads.map(posthooks.hooks.get, ids)] == ids
+        assert len({connection.target for connection in pool(posthooks)._idle}) == 1
     assert server.connections <= 50
-
-
-def test_close_leaves_calls_under_way_to_end_by_themselves():
-    def step(request):
-        assert closed.wait(10)
-        return OK
-
-    closed = threading.Event()
-    with Script(OK, step) as server, client(server) as posthooks:
-        posthooks.hooks.get("a")
-        with at_work(lambda: posthooks.hooks.get("b"), server, requests=2) as result:
-            posthooks.close()
-            assert repr(posthooks).endswith("<connections: closed, 0 idle, at most 100>)")
-            closed.set()
-        assert result[0].id == "x"
-        assert repr(posthooks).endswith("<connections: closed, 0 idle, at most 100>)")
 
 
 def test_a_closed_opener_sends_nothing():
@@ -4589,7 +4387,7 @@ def test_an_opener_that_nobody_closed_closes_its_connections_when_it_goes():
     with Script(OK) as server:
         opener = posthook.build_opener()
         client(server, http_client=opener).hooks.get("a")
-        sock = idle_connections(opener)[0]._sock
+        sock = pool(opener)._idle[0]._sock
         del opener
         gc.collect()
         assert sock.fileno() == -1
@@ -4598,36 +4396,30 @@ def test_an_opener_that_nobody_closed_closes_its_connections_when_it_goes():
 def test_what_failed_calls_leave_to_the_garbage_collector_is_silent(monkeypatch):
     complaints = []
     monkeypatch.setattr(sys, "unraisablehook", complaints.append)
-    faults = {"a": Close(OK[:-1]), "b": Close(HEAD), "c": Stall()}
-    with Script(by_id(**faults)) as server, client(server) as posthooks:
-        for id in faults:
-            failure(posthooks.hooks.get, id, timeout=0.2)
+    faults = Close(OK[:-1]), Close(HEAD), Stall()
+    with Script(*faults) as server, client(server) as posthooks:
+        for _ in faults:
+            failure(posthooks.hooks.get, "a", timeout=0.1)
     gc.collect()
     assert complaints == []
 
 
-def test_an_interrupted_call_leaves_nothing_behind(monkeypatch):
-    def interrupt(*args):
-        raise KeyboardInterrupt
+def interrupt(*args):
+    raise KeyboardInterrupt
 
-    with Script(OK) as server, opened() as opener:
-        posthooks = client(server, http_client=opener)
-        for name in ("transmit", "head"):
-            posthooks.hooks.get("a")
-            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(posthook._Connection, name, interrupt)
-                posthooks.hooks.get("b")
-            assert pool(opener) == "<connections: 0 at work, 0 idle, at most 100>"
+
+@pytest.mark.parametrize("place", ["_Connection.transmit", "_Connection.head", "_hold_socket"])
+def test_an_interrupted_call_leaves_nothing_behind(monkeypatch, place):
+    with Script(OK) as server, client(server) as posthooks:
+        posthooks.hooks.get("a")
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(posthook, "_hold_socket", interrupt)
-            posthooks.hooks.get("c")
-        assert posthooks.hooks.get("d").id == "x"
+            patch.setattr(f"posthook.{place}", interrupt)
+            posthooks.hooks.get("b")
+        assert repr(pool(posthooks)) == "<connections: 0 at work, 0 idle, at most 100>"
+        assert posthooks.hooks.get("c").id == "x"
 
 
 def test_an_interrupted_caller_leaves_the_line(monkeypatch):
-    def interrupt(*args):
-        raise KeyboardInterrupt
-
     pool = posthook._Pool(1, 15)
     lease = pool.lease(time.monotonic() + 10)
     monkeypatch.setattr(posthook, "_wait", interrupt)
@@ -4637,33 +4429,36 @@ def test_an_interrupted_caller_leaves_the_line(monkeypatch):
     assert repr(pool) == "<connections: 0 at work, 0 idle, at most 1>"
 
 
+def interrupted(call, place):
+    """Whether a call was cut short by Ctrl-C at the n-th place where a function begins or ends.
+
+    An exception out of a trace function strikes as a signal's does.
+    """
+
+    def trace(frame, event, argument):
+        if event not in ("call", "return") or frame.f_globals is not vars(posthook):
+            return None
+        if next(places) == place:
+            raise KeyboardInterrupt
+        return trace
+
+    places, before = itertools.count(), sys.gettrace()
+    sys.settrace(trace)
+    with contextlib.suppress(KeyboardInterrupt):
+        call()
+    sys.settrace(before)
+    return next(places) > place
+
+
 @pytest.mark.parametrize("expiry", [0, 15])
 def test_a_call_that_is_interrupted_anywhere_keeps_no_connection(monkeypatch, expiry):
-    # Ctrl-C strikes where functions begin and end: an exception out of a trace function does, too.
-    def is_interrupted(place):
-        places = itertools.count()
-
-        def trace(frame, event, argument):
-            if event not in ("call", "return") or frame.f_globals is not vars(posthook):
-                return None
-            if next(places) == place:
-                raise KeyboardInterrupt
-            return trace
-
-        before = sys.gettrace()
-        sys.settrace(trace)
-        with contextlib.suppress(KeyboardInterrupt):
-            posthooks.hooks.get("a", timeout=2)
-        sys.settrace(before)
-        return next(places) > place
-
     # What such a call leaves to the garbage collector need not be silent.
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
     with Script(OK) as server, opened(max_connections=1, keepalive_expiry=expiry) as opener:
-        posthooks = client(server, http_client=opener)
+        get = client(server, http_client=opener, timeout=2).hooks.get
         places = 0
-        while is_interrupted(places):
-            assert posthooks.hooks.get("b", timeout=2).id == "x"
+        while interrupted(lambda: get("a"), places):
+            assert get("b").id == "x"
             places += 1
         gc.collect()
     assert places > 50
@@ -4674,30 +4469,24 @@ def test_a_call_that_is_interrupted_anywhere_keeps_no_connection(monkeypatch, ex
 
 def resolve(monkeypatch, *addresses):
     """Have every name resolve to these (family, port) pairs of loopback."""
-    host = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
-    found = [
-        (family, socket.SOCK_STREAM, 6, "", (host.get(family), port)) for family, port in addresses
-    ]
+    found = [(family, socket.SOCK_STREAM, 6, "", ("127.0.0.1", n)) for family, n in addresses]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args: found)
 
 
-def test_an_unknown_name_is_an_error_that_says_that_nothing_was_sent(monkeypatch):
+@pytest.mark.parametrize(
+    "fault", [socket.gaierror(socket.EAI_NONAME, "unknown"), UnicodeError("label too long")]
+)
+def test_a_name_that_does_not_resolve_is_an_error_that_says_that_nothing_was_sent(
+    monkeypatch, fault
+):
     def fail(*args):
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        raise fault
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with client(Address(80, host="posthook.invalid")) as posthooks:
+    with client("http://a.invalid") as posthooks:
         error = failure(posthooks.hooks.schedule, "/a", post_in="5m")
-    assert type(error) is posthook.PosthookConnectionError
-    assert error.maybe_sent is False
-    assert str(error).startswith("posthook.invalid:80 cannot be reached")
-
-
-def test_a_name_that_no_resolver_takes_is_an_error():
-    with client(Address(80, host="a..invalid")) as posthooks:
-        error = failure(posthooks.hooks.get, "a")
-    assert type(error) is posthook.PosthookConnectionError
-    assert error.maybe_sent is False
+    assert (type(error), error.maybe_sent) == (posthook.PosthookConnectionError, False)
+    assert str(error).startswith("a.invalid:80 ")
 
 
 @pytest.mark.parametrize("dead", ["refused", "silent", "no such family"])
@@ -4709,7 +4498,7 @@ def test_the_next_address_is_tried_where_the_first_is_dead(monkeypatch, dead):
             "no such family": (9999, refused),
         }
         resolve(monkeypatch, first[dead], (socket.AF_INET, server.port))
-        with posthook.Posthook("pk_test", base_url="http://a.invalid", timeout=1) as posthooks:
+        with client("http://a.invalid", timeout=0.6) as posthooks:
             assert posthooks.hooks.get("a").id == "x"
     assert server.connections == 1
 
@@ -4717,7 +4506,7 @@ def test_the_next_address_is_tried_where_the_first_is_dead(monkeypatch, dead):
 def test_the_last_address_tells_why_none_could_be_reached(monkeypatch):
     with full_backlog() as silent, closed_port() as refused:
         resolve(monkeypatch, (socket.AF_INET, silent), (socket.AF_INET, refused))
-        with posthook.Posthook("pk_test", base_url="http://a.invalid", timeout=0.2) as posthooks:
+        with client("http://a.invalid", timeout=0.2) as posthooks:
             error = failure(posthooks.hooks.get, "a")
     assert type(error) is posthook.PosthookConnectionError
     assert isinstance(error.__cause__, ConnectionRefusedError)
@@ -4727,19 +4516,18 @@ def test_the_last_address_tells_why_none_could_be_reached(monkeypatch):
 
 
 def test_a_trusted_certificate_is_enough_and_the_connection_is_kept(tmp_path):
-    with Script(OK, tls=server_tls(tmp_path)) as server, trusting() as opener:
+    context = ssl.create_default_context(cadata=CERTIFICATE)
+    tls = server_tls(tmp_path)
+    with Script(OK, tls=tls) as server, opened(ssl_context=context) as opener:
         posthooks = client(server, http_client=opener)
         assert posthooks.hooks.get("a").id == "x"
         assert posthooks.hooks.schedule("/b", post_in="5m").id == "x"
     assert server.connections == 1
 
 
-def test_the_environment_says_which_certificates_are_trusted(tmp_path, monkeypatch):
-    (tmp_path / "ca.pem").write_text(CERTIFICATE)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    with Script(OK, tls=server_tls(tmp_path)) as server, client(server) as posthooks:
+def test_the_environment_says_which_certificates_are_trusted(secure):
+    with Script(OK, tls=secure) as server, client(server) as posthooks:
         assert posthooks.hooks.get("a").id == "x"
-        assert posthooks.hooks.get("b").id == "x"
 
 
 @pytest.mark.parametrize(
@@ -4757,34 +4545,31 @@ def test_a_bad_certificate_is_an_error_before_anything_is_sent_and_is_not_tried_
     context = ssl.create_default_context(cadata=trusted)
     tls = server_tls(tmp_path, certificate)
     with Script(OK, tls=tls) as server, opened(ssl_context=context) as opener:
-        url = f"https://{host}:{server.port}"
-        posthooks = posthook.Posthook("pk_test", base_url=url, http_client=opener)
+        posthooks = client(f"https://{host}:{server.port}", http_client=opener, max_retries=2)
         error = failure(posthooks.hooks.get, "a")
-    assert type(error) is posthook.PosthookConnectionError
-    assert error.maybe_sent is False
+    assert (type(error), error.maybe_sent) == (posthook.PosthookConnectionError, False)
     assert re.search(reason, str(error))
     assert server.requests == []
     assert server.connections == 1
 
 
-@pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.parametrize("is_reset", [False, True], ids=["close", "reset"])
 @pytest.mark.parametrize(
     "data",
     [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", bytes(50), b"\x16\x03\x03\x00\x7a\x02\x00"],
     ids=["nothing", "plain HTTP", "garbage", "half a handshake"],
 )
-def test_whatever_is_no_tls_is_an_error_before_anything_is_sent(data, end):
+def test_whatever_is_no_tls_is_an_error_before_anything_is_sent(data, is_reset):
     def play(connection):
         received.append(connection.recv(65_536))
         connection.sendall(data)
-        if end == "reset":
+        if is_reset:
             reset_at_close(connection)
 
     received = []
-    with Raw(play) as server, client(Address(server.port, "https")) as posthooks:
+    with Raw(play) as server, client(f"https://127.0.0.1:{server.port}") as posthooks:
         error = failure(posthooks.hooks.get, "a")
-    assert type(error) is posthook.PosthookConnectionError
-    assert error.maybe_sent is False
+    assert (type(error), error.maybe_sent) == (posthook.PosthookConnectionError, False)
     assert b"pk_test" not in b"".join(received)
 
 
@@ -4792,7 +4577,7 @@ def test_without_the_ssl_module_only_https_fails(monkeypatch):
     monkeypatch.setitem(sys.modules, "ssl", None)
     with Script(OK) as server, client(server) as posthooks:
         assert posthooks.hooks.get("a").id == "x"
-        with client(Address(server.port, "https")) as secure:
+        with client(f"https://127.0.0.1:{server.port}") as secure:
             error = failure(secure.hooks.get, "a")
     assert "ssl" in str(error)
     assert error.maybe_sent is False
@@ -4802,36 +4587,17 @@ def test_without_the_ssl_module_only_https_fails(monkeypatch):
 # Proxies.
 
 
-class Proxy(Raw):
-    """A proxy that opens a tunnel to itself: it answers CONNECT with ``tunnel``, then OK by TLS."""
-
-    def __init__(self, tls, tunnel=b"HTTP/1.1 200 Connection established\r\n\r\n"):
-        self.requests = []
-        super().__init__(lambda connection: self._tunnel(connection, tls, tunnel))
-        self.url = f"http://user:pass-word@127.0.0.1:{self.port}"
-
-    def _tunnel(self, connection, tls, tunnel):
-        self.requests.append(read_request(connection.makefile("rb", 0)))
-        connection.sendall(tunnel)
-        if isinstance(tunnel, Reset):
-            reset_at_close(connection)
-        if isinstance(tunnel, (Close, Reset)):
-            return
-        with tls.wrap_socket(connection, True) as secure, secure.makefile("rb") as stream:
-            while (request := read_request(stream)) is not None:
-                self.requests.append(request)
-                secure.sendall(OK)
+def via(port):
+    """An opener that goes through a proxy, as a user with a password."""
+    return opened(proxy=f"http://user:pass%2Dword@127.0.0.1:{port}/")
 
 
 CREDENTIALS = "Basic dXNlcjpwYXNzLXdvcmQ="  # user:pass-word
 
 
 def test_a_proxy_is_asked_for_the_whole_url_of_a_plain_request():
-    with (
-        Script(OK) as proxy,
-        trusting(proxy=f"http://user:pass-word@127.0.0.1:{proxy.port}") as opener,
-    ):
-        posthooks = posthook.Posthook("pk_test", base_url="http://a.invalid", http_client=opener)
+    with Script(OK) as proxy, via(proxy.port) as opener:
+        posthooks = client("http://a.invalid", http_client=opener)
         assert posthooks.hooks.get("a").id == "x"
         assert posthooks.hooks.get("b").id == "x"
     assert proxy.last.path == "http://a.invalid/v1/hooks/b"
@@ -4840,12 +4606,22 @@ def test_a_proxy_is_asked_for_the_whole_url_of_a_plain_request():
     assert proxy.connections == 1
 
 
-def test_a_proxy_only_tunnels_what_is_sent_by_tls(tmp_path):
-    with Proxy(server_tls(tmp_path)) as proxy, trusting(proxy=proxy.url) as opener:
-        posthooks = posthook.Posthook("pk_test", base_url="https://127.0.0.1", http_client=opener)
+def test_a_proxy_only_tunnels_what_is_sent_by_tls(secure):
+    def play(connection):
+        requests.append(read_request(connection.makefile("rb", 0)))
+        connection.sendall(HEAD + b"\r\n")
+        time.sleep(0.02)  # so that the handshake has to wait
+        with secure.wrap_socket(connection, True) as tunnel, tunnel.makefile("rb") as stream:
+            while (request := read_request(stream)) is not None:
+                requests.append(request)
+                tunnel.sendall(OK)
+
+    requests = []
+    with Raw(play) as proxy, via(proxy.port) as opener:
+        posthooks = client("https://127.0.0.1", http_client=opener)
         assert posthooks.hooks.get("a").id == "x"
         assert posthooks.hooks.get("b").id == "x"
-    connect, first, second = proxy.requests
+    connect, first, second = requests
     assert (connect.method, connect.path) == ("CONNECT", "127.0.0.1:443")
     assert connect.headers == {"host": "127.0.0.1:443", "proxy-authorization": CREDENTIALS}
     assert (first.path, second.path) == ("/v1/hooks/a", "/v1/hooks/b")
@@ -4855,8 +4631,8 @@ def test_a_proxy_only_tunnels_what_is_sent_by_tls(tmp_path):
 @pytest.mark.parametrize(
     "tunnel, text, attempts",
     [
-        (framed("content-length: 0", line="HTTP/1.1 407 No", body=b""), "answered HTTP 407", 1),
-        (framed("content-length: 0", line="HTTP/1.1 502 No", body=b""), "answered HTTP 502", 1),
+        (framed(line="HTTP/1.1 407 No", body=b""), "answered HTTP 407", 1),
+        (framed(line="HTTP/1.1 502 No", body=b""), "answered HTTP 502", 1),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "answered no HTTP", 1),
         (framed("nonsense", body=b""), "answered no HTTP", 1),
         (Close(framed(*["a: b"] * 40_000)), "answered no HTTP", 1),
@@ -4869,14 +4645,12 @@ def test_a_proxy_only_tunnels_what_is_sent_by_tls(tmp_path):
     ],
 )
 def test_a_proxy_that_makes_no_tunnel_is_an_error_without_its_password(
-    tmp_path, monkeypatch, tunnel, text, attempts
+    pauses, tunnel, text, attempts
 ):
-    monkeypatch.setattr(posthook, "_LAST_PAUSE", 0)
-    with Proxy(server_tls(tmp_path), tunnel) as proxy, trusting(proxy=proxy.url) as opener:
-        posthooks = posthook.Posthook("pk_test", base_url="https://a.invalid", http_client=opener)
+    with Script(tunnel) as proxy, via(proxy.port) as opener:
+        posthooks = client("https://a.invalid", http_client=opener, max_retries=2)
         error = failure(posthooks.hooks.get, "a")
-    assert type(error) is posthook.PosthookConnectionError
-    assert error.maybe_sent is False
+    assert (type(error), error.maybe_sent) == (posthook.PosthookConnectionError, False)
     assert text in str(error)
     assert proxy.connections == attempts
 
@@ -4884,17 +4658,13 @@ def test_a_proxy_that_makes_no_tunnel_is_an_error_without_its_password(
 def test_a_407_to_a_plain_request_is_an_answer_like_any_other():
     refusal = answer({"error": "who are you?"}, 407)
     with Script(refusal) as proxy, opened(proxy=f"127.0.0.1:{proxy.port}") as opener:
-        posthooks = posthook.Posthook("pk", base_url="http://a.invalid", http_client=opener)
-        error = failure(posthooks.hooks.get, "a")
+        error = failure(client("http://a.invalid", http_client=opener).hooks.get, "a")
     assert (error.status_code, str(error)) == (407, "who are you?")
 
 
 def test_a_proxy_that_refuses_the_connection_is_an_error():
-    with (
-        closed_port() as port,
-        trusting(proxy=f"http://user:pass-word@127.0.0.1:{port}/") as opener,
-    ):
-        posthooks = client(Address(443, "https", "a.invalid"), http_client=opener)
+    with closed_port() as port, via(port) as opener:
+        posthooks = client("https://a.invalid", http_client=opener)
         error = failure(posthooks.hooks.schedule, "/a", post_in="5m")
     assert str(error).startswith("a.invalid:443 through a proxy cannot be reached")
     assert error.maybe_sent is False
@@ -4902,18 +4672,10 @@ def test_a_proxy_that_refuses_the_connection_is_an_error():
 
 @pytest.mark.parametrize("tunnel", [Stall(), Stall(HEAD)], ids=["silent", "half an answer"])
 def test_a_call_ends_at_its_deadline_in_a_proxy(tunnel):
-    with Script(tunnel) as proxy, trusting(proxy=f"http://127.0.0.1:{proxy.port}") as opener:
-        posthooks = posthook.Posthook("pk_test", base_url="https://a.invalid", http_client=opener)
-        error = failure(posthooks.hooks.get, "a", timeout=0.2)
-    assert type(error) is posthook.PosthookTimeoutError
-    assert error.maybe_sent is False
-
-
-def test_credentials_are_percent_decoded():
-    with Script(OK) as proxy, trusting(proxy=f"http://a%40b:c%3A@127.0.0.1:{proxy.port}") as opener:
-        posthooks = posthook.Posthook("pk", base_url="http://a.invalid", http_client=opener)
-        posthooks.hooks.get("a")
-    assert proxy.last.headers["proxy-authorization"] == "Basic YUBiOmM6"  # a@b:c:
+    with Script(tunnel) as proxy, via(proxy.port) as opener:
+        posthooks = client("https://a.invalid", http_client=opener)
+        error = failure(posthooks.hooks.get, "a", timeout=0.1)
+    assert (type(error), error.maybe_sent) == (posthook.PosthookTimeoutError, False)
 
 
 @pytest.mark.parametrize(
@@ -4955,32 +4717,31 @@ def test_a_bad_proxy_is_refused_without_showing_its_password(url):
 def test_the_environments_proxy_takes_what_is_neither_loopback_nor_excepted(
     monkeypatch, url, no_proxy, is_used
 ):
-    with Script(OK) as proxy, Script(EVIL) as server:
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
-        monkeypatch.setenv("no_proxy", no_proxy)
-        if not is_used:
-            resolve(monkeypatch, (socket.AF_INET, server.port))
-        with posthook.Posthook("pk_test", base_url=url) as posthooks:
-            posthooks.hooks.get("a")
-    assert proxy.connections == int(is_used)
-    assert server.connections == int(not is_used)
-
-
-def test_an_explicit_proxy_takes_loopback_too_and_an_empty_one_means_none(monkeypatch):
-    with Script(OK) as proxy, Script(OK) as server:
-        with trusting(proxy=f"127.0.0.1:{proxy.port}") as opener:
-            client(server, http_client=opener).hooks.get("a")
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid")
+    monkeypatch.setenv("no_proxy", no_proxy)
+    with Script(OK) as server, client(url) as posthooks:
         resolve(monkeypatch, (socket.AF_INET, server.port))
-        with trusting(proxy="") as opener:
-            posthooks = posthook.Posthook("pk", base_url="http://a.invalid", http_client=opener)
-            posthooks.hooks.get("b")
-    assert (proxy.connections, server.connections) == (1, 1)
+        posthooks.hooks.get("a")
+    assert server.last.path.startswith("http://") is is_used  # which is for a proxy
+
+
+def test_an_explicit_proxy_takes_loopback_too():
+    with Script(OK) as proxy, opened(proxy=f"127.0.0.1:{proxy.port}") as opener:
+        client("http://127.0.0.1:1", http_client=opener).hooks.get("a")
+    assert proxy.last.path == "http://127.0.0.1:1/v1/hooks/a"
+
+
+def test_an_empty_proxy_means_none_whatever_the_environment_says(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid")
+    with Script(OK) as server, opened(proxy="") as opener:
+        resolve(monkeypatch, (socket.AF_INET, server.port))
+        client("http://a.invalid", http_client=opener).hooks.get("a")
+    assert server.last.path == "/v1/hooks/a"
 
 
 def test_a_bad_proxy_in_the_environment_is_an_error_without_its_password(monkeypatch):
     monkeypatch.setenv("https_proxy", "socks5://user:pass-word@127.0.0.1:1")
-    with posthook.Posthook("pk_test", base_url="https://a.invalid") as posthooks:
+    with client("https://a.invalid") as posthooks:
         error = failure(posthooks.hooks.get, "a")
     assert str(error) == "https_proxy is no http://[user:password@]host:port"
     assert error.maybe_sent is False
@@ -4989,43 +4750,34 @@ def test_a_bad_proxy_in_the_environment_is_an_error_without_its_password(monkeyp
 # Fork.
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it has threads: yes
-@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
-def test_parent_and_child_go_on_with_one_client_after_a_fork(tmp_path, is_tls):
-    tls = server_tls(tmp_path) if is_tls else None
-    with Script(OK, tls=tls) as server, trusting() as opener:
-        posthooks = client(server, http_client=opener)
+def test_parent_and_child_go_on_with_one_client_after_a_fork(tls):
+    with Script(OK, tls=tls) as server, client(server) as posthooks:
         posthooks.hooks.get("a")
 
-        def in_child():
+        def go_on():
             assert posthooks.hooks.schedule("/b", post_in="5m").id == "x"
-            assert pool(opener) == "<connections: 0 at work, 1 idle, at most 100>"
-            opener.close()
+            assert repr(pool(posthooks)) == "<connections: 0 at work, 1 idle, at most 100>"
+            posthooks.close()
 
-        assert forked(in_child) == 0
+        in_a_child(go_on)
         assert posthooks.hooks.schedule("/c", post_in="5m").id == "x"
     assert server.connections == 2
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_has_leases_of_its_own():
-    with Script(Stall(), OK) as server, opened(max_connections=1) as opener:
-        posthooks = client(server, http_client=opener)
-        with at_work(lambda: posthooks.hooks.get("a"), server):
-            assert forked(lambda: posthooks.hooks.get("b", timeout=5)) == 0
-            server.interject(Close())
+    with Script(OK) as server, opened(max_connections=1) as opener:
+        lease = pool(opener).lease(time.monotonic() + 10)
+        in_a_child(lambda: opener.open(server.url, timeout=5))
+        assert repr(pool(opener)) == "<connections: 1 at work, 0 idle, at most 1>"
+        pool(opener).release(lease, None)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_does_not_cut_its_parents_calls():
     lifeline = posthook._Lifeline()
     ours, theirs = socket.socketpair()
     with ours, theirs:
         lifeline.hold(lambda: posthook._shut_down(ours))
-        assert forked(lifeline.cut) == 0
+        in_a_child(lifeline.cut)
         lifeline._process -= 1  # as it is in the child, whose lines are not measured
         lifeline.cut()
         ours.sendall(b"still here")
@@ -5033,89 +4785,33 @@ def test_a_child_does_not_cut_its_parents_calls():
 
 
 def test_in_a_child_a_pool_begins_anew(monkeypatch):
-    with Script(OK) as server, opened() as opener:
-        client(server, http_client=opener).hooks.get("a")
-        sock = idle_connections(opener)[0]._sock
-        lease = handler(opener)._pool.lease(time.monotonic() + 10)
-        monkeypatch.setattr(posthook, "_to_renew", weakref.WeakSet([handler(opener)._pool]))
+    with Script(OK) as server, client(server) as posthooks:
+        posthooks.hooks.get("a")
+        sock = pool(posthooks)._idle[0]._sock
+        lease = pool(posthooks).lease(time.monotonic() + 10)
+        monkeypatch.setattr(posthook, "_to_renew", weakref.WeakSet([pool(posthooks)]))
         posthook._renew_after_fork()
-        assert pool(opener) == "<connections: 0 at work, 0 idle, at most 100>"
+        assert repr(pool(posthooks)) == "<connections: 0 at work, 0 idle, at most 100>"
         del lease  # the copy of what another thread of the parent holds
         assert sock.fileno() == -1
 
 
 def test_a_connection_of_another_process_is_not_used():
-    with Script(OK) as server, opened() as opener:
-        posthooks = client(server, http_client=opener)
+    with Script(OK) as server, client(server) as posthooks:
         posthooks.hooks.get("a")
-        idle_connections(opener)[0]._process -= 1
+        pool(posthooks)._idle[0]._process -= 1
         posthooks.hooks.get("b")
     assert server.connections == 2
 
 
-# Cutting a call.
-
-
-@pytest.mark.parametrize("step", [Stall(), Stall(OK[:-1]), trickled(bytes(1000))])
-@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
-def test_a_call_that_is_cut_ends_at_once(tmp_path, step, is_tls):
-    tls = server_tls(tmp_path) if is_tls else None
-    with Script(step, OK, tls=tls) as server, trusting() as opener:
-        posthooks = client(server, http_client=opener)
-        with cuttable(lambda: posthooks.hooks.get("a")) as call:
-            server.wait_for(requests=1)
-            call.cut()
-        assert isinstance(call.error, posthook.PosthookConnectionError)
-        assert pool(opener) == "<connections: 0 at work, 0 idle, at most 100>"
-        assert posthooks.hooks.get("b").id == "x"
-
-
-def test_a_call_that_is_cut_in_line_leaves_it():
-    with Script(Stall()) as server, opened(max_connections=1) as opener:
-        posthooks = client(server, http_client=opener)
-        with at_work(lambda: posthooks.hooks.get("a"), server):
-            with cuttable(lambda: posthooks.hooks.get("b")) as call:
-                wait_until(lambda: handler(opener)._pool._line)
-                call.cut()
-            assert str(call.error) == "the call was cancelled"
-            assert pool(opener) == "<connections: 1 at work, 0 idle, at most 1>"
-            assert not handler(opener)._pool._line
-            server.interject(Close())
-        assert pool(opener) == "<connections: 0 at work, 0 idle, at most 1>"
-
-
-def test_a_call_waits_in_line_for_its_turn_on_a_thread_that_can_be_cut():
-    def step(request):
-        assert go_on.wait(10)
-        return OK
-
-    go_on = threading.Event()
-    with Script(step) as server, opened(max_connections=1) as opener:
-        posthooks = client(server, http_client=opener)
-        get = posthooks.hooks.get
-        with at_work(lambda: get("a"), server), cuttable(lambda: get("b")) as call:
-            wait_until(lambda: handler(opener)._pool._line)
-            go_on.set()
-        assert call.result.id == "x"
-    assert server.connections == 1
-
-
-def test_a_call_that_is_cut_while_it_connects_ends_at_once():
-    with full_backlog() as port:
-        posthooks = client(Address(port))
-        with cuttable(lambda: posthooks.hooks.get("a")) as call:
-            wait_until(lambda: call.lifeline._end is not None)
-            call.cut()
-    assert isinstance(call.error, posthook.PosthookConnectionError)
-
-
-def test_a_call_that_was_cut_before_it_began_sends_nothing():
-    with Script(OK) as server, opened() as opener:
-        posthooks = client(server, http_client=opener)
+def test_a_call_that_was_cut_before_it_began_sends_nothing(monkeypatch):
+    lifeline = posthook._Lifeline()
+    lifeline.cut()
+    with Script(OK) as server, client(server) as posthooks:
         for _ in range(2):  # on a new connection, and on an idle one
-            with cuttable(lambda: posthooks.hooks.get("a"), is_cut=True) as call:
-                pass
-            assert str(call.error) == "the call was cancelled"
+            with monkeypatch.context() as patch:
+                patch.setattr(posthook._this_thread, "lifeline", lifeline)
+                assert str(failure(posthooks.hooks.get, "a")) == "the call was cancelled"
             posthooks.hooks.get("b")
     assert [request.path for request in server.requests] == ["/v1/hooks/b"] * 2
 
@@ -5137,14 +4833,14 @@ def test_the_opener_answers_as_urllib_does():
     assert server.last.headers == {"host": host, "accept-encoding": "identity"}
 
 
-def test_the_opener_sends_bodies_of_bytes_and_of_pieces():
+@pytest.mark.parametrize("data", [b"abc", bytearray(b"abc"), [b"a", b"bc"], iter([b"abc"])])
+def test_the_opener_sends_bodies_of_bytes_and_of_pieces(data):
+    headers = {"Content-Length": "99"}  # whoever sets it: the right one is sent
     with Script(answer(b"")) as server, opened() as opener:
-        for data in (b"abc", [b"a", b"bc"], iter([b"abc"])):
-            headers = {"Content-Length": "99"}  # whoever sets it: the right one is sent
-            opener.open(urllib.request.Request(server.url, data, headers))
-            assert server.last.headers["content-length"] == "3"
-            assert server.last.body == b"abc"
-            assert server.last.path == "/"
+        opener.open(urllib.request.Request(server.url, data, headers))
+    assert server.last.headers["content-length"] == "3"
+    assert server.last.body == b"abc"
+    assert server.last.path == "/"
 
 
 def test_the_opener_says_that_a_post_without_a_body_has_none():
@@ -5152,6 +4848,13 @@ def test_the_opener_says_that_a_post_without_a_body_has_none():
         opener.open(urllib.request.Request(f"{server.url}?a", method="POST"))
     assert server.last.headers["content-length"] == "0"
     assert server.last.path == "/?a"
+
+
+def test_the_opener_waits_for_no_body_after_head():
+    with Script(framed("content-length: 100", body=b"")) as server, opened() as opener:
+        request = urllib.request.Request(server.url, method="HEAD")
+        assert opener.open(request, timeout=10).read() == b""
+        assert repr(pool(opener)) == "<connections: 0 at work, 1 idle, at most 100>"
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://a.invalid/", "data:,a"])
@@ -5182,7 +4885,7 @@ def test_nothing_that_would_be_another_request_is_sent(url, method, headers):
         request = urllib.request.Request(server.url + url, None, headers, method=method)
         with pytest.raises(ValueError):
             opener.open(request)
-        assert pool(opener) == "<connections: 0 at work, 0 idle, at most 100>"
+        assert repr(pool(opener)) == "<connections: 0 at work, 0 idle, at most 100>"
     assert server.connections == 0
 
 
@@ -5213,25 +4916,27 @@ def test_other_handlers_fit_in_with_ours():
     asked = []
     with Script(OK) as server, opened() as opener:
         shared = urllib.request.OpenerDirector()
-        for each in (Other(900), Other(100), handler(opener), Other(400), Other(600)):
+        for each in (Other(900), Other(100), *opener.handlers, Other(400), Other(600)):
             shared.add_handler(each)
         assert shared.open(server.url).read() == SMALL
     assert asked == [100, 400]
 
 
+def test_handlers_that_are_added_to_our_opener_see_each_call():
+    class Stamp(urllib.request.BaseHandler):
+        handler_order = 600
+
+        def http_request(self, request):
+            request.add_header("Stamp", "yes")
+            return request
+
+    with Script(OK) as server, opened() as opener:
+        opener.add_handler(Stamp())
+        client(server, http_client=opener).hooks.get("a")
+    assert server.last.headers["stamp"] == "yes"
+
+
 # What http_client may be.
-
-
-@pytest.fixture(params=["urllib", "posthook", "requests", "httpx"])
-def foreign(request):
-    """A client of each kind, with no proxy."""
-    if request.param == "urllib":
-        yield urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    elif request.param == "posthook":
-        with opened() as opener:
-            yield opener
-    else:
-        yield {"requests": LikeRequests, "httpx": LikeHttpx}[request.param]()
 
 
 class Answered:
@@ -5266,6 +4971,15 @@ class LikeHttpx(LikeRequests):
         return super().request(method, url, headers, content, timeout, follow_redirects)
 
 
+@pytest.fixture(params=["urllib", "posthook", "requests", "httpx"])
+def foreign(request):
+    """A client of each kind, with no proxy."""
+    if request.param == "urllib":
+        return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    kinds = {"posthook": posthook.build_opener, "requests": LikeRequests, "httpx": LikeHttpx}
+    return kinds[request.param]()
+
+
 def test_any_client_sends_the_calls(foreign):
     with Script(ok(HOOK, posthook_hookquota_limit=7)) as server:
         posthooks = client(server, http_client=foreign)
@@ -5277,38 +4991,34 @@ def test_any_client_sends_the_calls(foreign):
     assert server.last.headers["user-agent"].startswith("posthook-stdlib/")
 
 
-def test_any_client_gives_errors_their_class(foreign):
-    with Script(Close(answer({"error": "no such hook"}, 404))) as server:
-        error = failure(client(server, http_client=foreign).hooks.get, "a")
-    assert type(error) is posthook.NotFoundError
-    assert str(error) == "no such hook"
-
-
-def test_any_client_makes_a_lost_connection_ours(foreign):
-    with Script(Close(OK[:-5])) as server:
-        error = failure(client(server, http_client=foreign).hooks.get, "a")
-    assert type(error) is posthook.PosthookConnectionError
-    assert error.maybe_sent is True
-
-
-def test_any_client_makes_a_timeout_ours(foreign):
-    with Script(Stall()) as server:
-        error = failure(client(server, http_client=foreign).hooks.get, "a", timeout=0.2)
-    assert type(error) is posthook.PosthookTimeoutError
+@pytest.mark.parametrize(
+    "step, expected",
+    [
+        (Close(answer({"error": "no such hook"}, 404)), posthook.NotFoundError),
+        (Close(OK[:-5]), posthook.PosthookConnectionError),
+        (Stall(), posthook.PosthookTimeoutError),
+    ],
+    ids=["an error", "a lost connection", "a timeout"],
+)
+def test_whatever_fails_is_ours_by_any_client(foreign, step, expected):
+    with Script(step) as server:
+        error = failure(client(server, http_client=foreign).hooks.get, "a", timeout=0.1)
+    assert type(error) is expected
+    assert getattr(error, "maybe_sent", True) is True
 
 
 def test_any_client_is_left_open_and_can_be_shared(foreign):
     with Script(OK) as server:
         with client(server, http_client=foreign) as first:
             first.hooks.get("a")
-        second = posthook.Posthook("pk_second", base_url=server.url, http_client=foreign)
+        second = client(server, api_key="pk_second", http_client=foreign)
         assert second.hooks.get("b").id == "x"
         assert server.last.headers["x-api-key"] == "pk_second"
 
 
-@pytest.mark.parametrize("make", [LikeRequests, LikeHttpx])
-def test_a_client_with_request_follows_no_redirect_and_keeps_its_own_headers(make):
-    foreign = make()
+@pytest.mark.parametrize("kind", [LikeRequests, LikeHttpx])
+def test_a_client_with_request_follows_no_redirect_and_keeps_its_own_headers(kind):
+    foreign = kind()
     with Script(answer(b"", 302, location="/elsewhere")) as server:
         error = failure(client(server, http_client=foreign).hooks.get, "a", timeout=3)
     assert error.status_code == 302
@@ -5320,29 +5030,27 @@ def test_a_client_with_request_follows_no_redirect_and_keeps_its_own_headers(mak
     assert call == {"method": "GET", "url": f"{server.url}/v1/hooks/a", "data": None}
 
 
-def test_a_redirect_that_a_urllib_opener_follows_goes_without_the_key():
+@pytest.mark.parametrize("foreign", ["urllib"], indirect=True)
+def test_a_redirect_that_a_urllib_opener_follows_goes_without_the_key(foreign):
     with Script(OK) as other, Script(answer(b"", 302, location=f"{other.url}/b")) as server:
-        foreign = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        posthooks = client(server, http_client=foreign)
-        assert posthooks.hooks.get("a").id == "x"
+        assert client(server, http_client=foreign).hooks.get("a").id == "x"
     assert server.last.headers["x-api-key"] == "pk_test"
     assert "x-api-key" not in other.last.headers
 
 
-@pytest.mark.parametrize(
-    "make",
-    [LikeRequests, LikeHttpx, lambda: urllib.request.build_opener(urllib.request.ProxyHandler({}))],
-)
-def test_an_answer_larger_than_the_limit_is_an_error_of_any_client(monkeypatch, make):
+def test_an_answer_larger_than_the_limit_is_an_error_of_any_client(monkeypatch, foreign):
     monkeypatch.setattr(posthook, "_MOST_BYTES", 100_000)
     with Script(answer(bytes(100_001))) as server:
-        error = failure(client(server, http_client=make()).hooks.get, "a")
+        error = failure(client(server, http_client=foreign).hooks.get, "a")
     assert "larger than 100000 bytes" in str(error)
 
 
 def because(error, cause):
     error.__cause__ = cause
     return error
+
+
+QUIET = {"__repr__": lambda error: "Quiet()"}
 
 
 @pytest.mark.parametrize(
@@ -5355,6 +5063,7 @@ def because(error, cause):
         (ValueError("bad header: 'pk_test'"), posthook.PosthookConnectionError, False),
         (because(ValueError("no"), KeyError("pk_test")), posthook.PosthookConnectionError, False),
         (posthook.PosthookConnectionError("mine"), posthook.PosthookConnectionError, True),
+        (type("Quiet", (Exception,), QUIET)("pk_test"), posthook.PosthookConnectionError, False),
         (RecursionError("deep"), posthook.PosthookConnectionError, True),
     ],
 )
@@ -5363,9 +5072,7 @@ def test_whatever_a_client_raises_becomes_ours_without_the_key(raised, expected,
         def request(self, *args, **kwargs):
             raise raised
 
-    error = failure(
-        posthook.Posthook("pk_test", http_client=Failing(), max_retries=0).hooks.get, "a"
-    )
+    error = failure(client("http://a.invalid", http_client=Failing()).hooks.get, "a")
     assert type(error) is expected
     assert error.maybe_sent is True
     assert (str(raised) in str(error)) is is_shown
@@ -5377,7 +5084,7 @@ def test_a_key_is_not_shown_in_another_spelling_either():
         def request(self, *args, headers, **kwargs):
             raise ValueError(headers)
 
-    posthooks = posthook.Posthook("pk\\'\\test", http_client=Failing(), max_retries=0)
+    posthooks = client("http://a.invalid", api_key="pk\\'\\test", http_client=Failing())
     error = failure(posthooks.hooks.get, "a")
     assert str(error) == "the http_client failed: ValueError"
     assert error.__cause__ is None
@@ -5394,38 +5101,6 @@ def test_a_client_whose_signature_cannot_be_read_is_called_as_requests_is():
         request = Odd()
 
     assert posthook.Posthook("pk", http_client=Client()).hooks.get("a").id == "x"
-
-
-class AwaitedClient(LikeHttpx):
-    """A client with the ``request`` of httpx.AsyncClient."""
-
-    async def request(
-        self, method, url, *, content=None, headers=None, timeout=0, follow_redirects=True
-    ):
-        if url.endswith("/broken"):
-            raise RuntimeError("no luck with pk_test")
-        return LikeRequests.request(self, method, url, headers, content, timeout, follow_redirects)
-
-
-def test_an_awaited_client_is_for_the_async_client():
-    async def use(server):
-        async with posthook.AsyncPosthook(
-            "pk_test", base_url=server.url, http_client=AwaitedClient(), max_retries=0
-        ) as posthooks:
-            hook = await posthooks.hooks.get("a")
-            with pytest.raises(posthook.PosthookConnectionError) as caught:
-                await posthooks.hooks.get("broken")
-            return hook.id, str(caught.value)
-
-    with Script(OK) as server:
-        used = asyncio.run(use(server))
-    assert used == ("x", "the http_client failed: RuntimeError")
-
-
-@pytest.mark.parametrize("thing", [object(), 5, "http://a.invalid", AwaitedClient()])
-def test_what_cannot_send_is_no_http_client(thing):
-    with pytest.raises(TypeError, match="http_client is an urllib opener"):
-        posthook.Posthook("pk", http_client=thing)
 
 
 # ==================================================================================================
@@ -5450,32 +5125,36 @@ REPEATABLE = {
     "list_all": lambda hooks, **options: list(hooks.list_all(**options)),
     "delete": lambda hooks, **options: hooks.delete("a", **options),
 }
-once = pytest.mark.parametrize("call", ONCE.values(), ids=list(ONCE))
-repeatable = pytest.mark.parametrize("call", REPEATABLE.values(), ids=list(REPEATABLE))
-every_call = pytest.mark.parametrize(
-    "call", [*ONCE.values(), *REPEATABLE.values()], ids=[*ONCE, *REPEATABLE]
-)
+EVERY_CALL = {**ONCE, **REPEATABLE}
 
 
 def hook(id, **changes):
     return {**HOOK, "id": id, **changes}
 
 
+def echo(request):
+    """A step: the hook that was asked for."""
+    return ok(hook(request.path.rpartition("/")[2]))
+
+
 # The constructor
 
 
-@pytest.mark.parametrize("argument", [None, "", "  "])
-def test_the_key_comes_from_the_environment_when_none_is_given(connect, monkeypatch, argument):
+@pytest.mark.parametrize(
+    ("argument", "sent"),
+    [
+        (None, "pk_environment"),
+        ("", "pk_environment"),
+        ("  ", "pk_environment"),
+        ("\t~ any thing! \n", "~ any thing!"),
+    ],
+)
+def test_the_key_is_the_argument_or_the_environments_stripped(connect, monkeypatch, argument, sent):
     monkeypatch.setenv("POSTHOOK_API_KEY", " pk_environment\n")
-    with Script(ok(HOOK)) as server, connect(server, api_key=argument) as posthooks:
+    with Script(OK) as server, connect(server, api_key=argument) as posthooks:
+        monkeypatch.setenv("POSTHOOK_API_KEY", "too late")
         posthooks.hooks.get("a")
-    assert server.last.headers["x-api-key"] == "pk_environment"
-
-
-def test_a_key_is_opaque_and_stripped(connect):
-    with Script(ok(HOOK)) as server, connect(server, api_key="\t~ any thing! \n") as posthooks:
-        posthooks.hooks.get("a")
-    assert server.last.headers["x-api-key"] == "~ any thing!"
+    assert server.last.headers["x-api-key"] == sent
 
 
 @pytest.mark.parametrize("argument", [None, "", " \n"])
@@ -5498,23 +5177,12 @@ def test_a_key_that_is_no_text_is_refused(make, key):
         make(key)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "path"),
-    [
-        ("", "/v1/hooks/a"),
-        ("/", "/v1/hooks/a"),
-        ("//", "/v1/hooks/a"),
-        ("/v1", "/v1/hooks/a"),
-        ("/v1/", "/v1/hooks/a"),
-        ("/v1/v1", "/v1/v1/hooks/a"),
-        ("/api", "/api/v1/hooks/a"),
-        ("/api/v1", "/api/v1/hooks/a"),
-    ],
-)
-def test_the_base_url_loses_slashes_and_one_v1_at_its_end(connect, suffix, path):
-    with Script(ok(HOOK)) as server, connect(server, base_url=server.url + suffix) as posthooks:
+@pytest.mark.parametrize("url", ["", "/", "//", "/v1", "/v1/", "/v1/v1", "/api", "/api/v1"])
+def test_the_base_url_loses_slashes_and_one_v1_at_its_end(connect, url):
+    with Script(OK) as server, connect(server, base_url=server.url + url) as posthooks:
         posthooks.hooks.get("a")
-    assert server.last.path == path
+    prefix = {"/v1/v1": "/v1", "/api": "/api", "/api/v1": "/api"}.get(url, "")
+    assert server.last.path == f"{prefix}/v1/hooks/a"
 
 
 @pytest.mark.parametrize("argument", [None, ""])
@@ -5536,15 +5204,8 @@ def test_the_service_is_called_unless_told_otherwise(make):
     "url",
     [
         "api.posthook.io",
-        "ftp://host",
-        "file:///etc/passwd",
-        "http://",
-        "http://host:port",
         "http://host:99999",
-        "http://ho st",
-        "http://host\r\nx: y",
         "http://user:password@host",
-        "http://-host",
         "http://host/?key=a",
         "http://host/#a",
     ],
@@ -5571,7 +5232,7 @@ def test_a_number_of_retries_that_is_none_is_refused(make, max_retries):
 
 @pytest.mark.parametrize("http_client", ["http://proxy", object(), 0])
 def test_an_http_client_that_cannot_send_is_refused(make, http_client):
-    with pytest.raises(TypeError, match="http_client is"):
+    with pytest.raises(TypeError, match="http_client is an urllib opener"):
         make("pk", http_client=http_client)
 
 
@@ -5581,12 +5242,11 @@ def test_the_sync_client_refuses_an_async_http_client():
 
 
 def test_making_a_client_opens_nothing(connect):
-    before = threading.active_count()
-    with Script(ok(HOOK)) as server:
-        listening = threading.active_count()
+    with Script(OK) as server:
+        before = threading.active_count()
         with connect(server):
-            assert threading.active_count() == listening
-    assert (server.connections, threading.active_count()) == (0, before)
+            assert threading.active_count() == before
+    assert server.connections == 0
 
 
 def test_a_client_is_its_own_context_manager():
@@ -5597,39 +5257,28 @@ def test_a_client_is_its_own_context_manager():
 
 
 def test_closing_twice_is_fine_and_a_call_afterwards_is_an_error(connect):
-    with Script(ok(HOOK)) as server, connect(server) as posthooks:
+    with Script(OK) as server, connect(server) as posthooks:
         posthooks.close()
         posthooks.close()
-        with pytest.raises(posthook.PosthookError, match="this client is closed") as failure:
-            posthooks.hooks.get("a")
-    assert type(failure.value) is posthook.PosthookError
+        error = failure(posthooks.hooks.get, "a")
+    assert type(error) is posthook.PosthookError
+    assert "this client is closed" in str(error)
     assert server.requests == []
 
 
-@pytest.mark.parametrize("prefix", ["", "Async"])
-def test_the_services_have_the_names_of_the_official_client(prefix):
-    posthooks = getattr(posthook, f"{prefix}Posthook")("pk")
-    assert type(posthooks.hooks).__name__ == f"{prefix}HooksService"
-    assert type(posthooks.hooks.bulk).__name__ == f"{prefix}BulkActions"
-    assert type(posthooks.signatures) is posthook.SignaturesService
-
-
-@pytest.mark.parametrize("keys", ["ph_sk_b", ["ph_sk_a", "ph_sk_b"]])
-def test_signatures_use_the_signing_key(make, keys):
+@pytest.mark.parametrize(
+    "argument, environment",
+    [("ph_sk_b", ""), (["ph_sk_a", "ph_sk_b"], ""), (None, "ph_sk_a, ph_sk_b")],
+)
+def test_signatures_use_the_signing_keys(make, monkeypatch, argument, environment):
+    monkeypatch.setenv("POSTHOOK_SIGNING_KEY", environment)
     headers = posthook.SignaturesService("ph_sk_b").sign(b"{}")
-    with make("pk", signing_key=keys) as posthooks:
-        assert posthooks.signatures.parse_delivery(b"{}", headers).body == b"{}"
-
-
-def test_signatures_use_the_signing_keys_of_the_environment(make, monkeypatch):
-    monkeypatch.setenv("POSTHOOK_SIGNING_KEY", "ph_sk_a, ph_sk_b")
-    headers = posthook.SignaturesService("ph_sk_b").sign(b"{}")
-    with make("pk") as posthooks:
+    with make("pk", signing_key=argument) as posthooks:
         assert posthooks.signatures.parse_delivery(b"{}", headers).body == b"{}"
 
 
 def test_a_repr_tells_the_state_and_no_secret(connect):
-    with Script(ok(HOOK)) as server, connect(server, signing_key="ph_sk_test") as posthooks:
+    with Script(OK) as server, connect(server, signing_key="ph_sk_test") as posthooks:
         posthooks.hooks.get("a")
         text = repr(posthooks)
     assert f"base_url='{server.url}', <connections: 0 at work, 1 idle, at most 100>" in text
@@ -5641,43 +5290,12 @@ def test_a_repr_tells_the_state_and_no_secret(connect):
 
 
 def test_a_hook_is_scheduled_and_returned_with_its_quota(connect):
-    quota = {"posthook_hookquota_limit": 100, "posthook_hookquota_usage": 1}
-    with Script(answer({"data": HOOK}, 201, **quota)) as server, connect(server) as posthooks:
-        hook = posthooks.hooks.schedule("/webhooks/remind", post_in="5m", data={"userId": "123"})
-    assert hook.id == HOOK["id"]
-    assert hook.quota == posthook.QuotaInfo(100, 1, 0, None)
-    assert server.last.json == {
-        "path": "/webhooks/remind",
-        "data": {"userId": "123"},
-        "postIn": "5m",
-    }
+    step = answer({"data": HOOK}, 201, posthook_hookquota_limit=100, posthook_hookquota_usage=1)
+    with Script(step) as server, connect(server) as posthooks:
+        hook = posthooks.hooks.schedule("/p", post_in="5m", data=[1])
+    assert (hook.id, hook.quota) == (HOOK["id"], posthook.QuotaInfo(100, 1, 0, None))
+    assert server.last.json == {"path": "/p", "data": [1], "postIn": "5m"}
     assert server.last.headers["x-api-key"] == "pk_test"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sent"),
-    [
-        ({"post_at": "2030-01-01T00:00:00Z"}, {"postAt": "2030-01-01T00:00:00Z"}),
-        (
-            {"post_at_local": "2030-01-01T09:00:00", "timezone": "Europe/Berlin"},
-            {"postAtLocal": "2030-01-01T09:00:00", "timezone": "Europe/Berlin"},
-        ),
-        (
-            {"post_in": "5m", "retry_override": posthook.HookRetryOverride(2, 30, "fixed")},
-            {
-                "postIn": "5m",
-                "retryOverride": {"minRetries": 2, "delaySecs": 30, "strategy": "fixed"},
-            },
-        ),
-    ],
-    ids=["post_at", "post_at_local", "retry_override"],
-)
-def test_every_argument_of_schedule_is_sent(connect, arguments, sent):
-    with Script(ok(HOOK)) as server, connect(server) as posthooks:
-        posthooks.hooks.schedule("/x", **arguments)
-    body = server.last.json
-    body.get("retryOverride", {}).pop("jitter", None)
-    assert body == {"path": "/x", "data": {}, **sent}
 
 
 def test_a_wrong_argument_is_refused_before_anything_is_sent(connect):
@@ -5691,6 +5309,11 @@ def test_a_wrong_argument_is_refused_before_anything_is_sent(connect):
     assert server.connections == 0
 
 
+USER_AGENT = (
+    f"posthook-stdlib/{posthook.__version__} (Python {sys.version.split()[0]}; {platform.system()})"
+)
+
+
 def test_a_hook_is_fetched_by_its_id(connect):
     with Script(ok(HOOK)) as server, connect(server) as posthooks:
         hook = posthooks.hooks.get("a/b")
@@ -5699,24 +5322,9 @@ def test_a_hook_is_fetched_by_its_id(connect):
     assert server.last.headers == {
         "host": f"127.0.0.1:{server.port}",
         "accept-encoding": "identity",
-        "user-agent": posthook._USER_AGENT,
+        "user-agent": USER_AGENT,
         "x-api-key": "pk_test",
     }
-
-
-def test_the_user_agent_tells_version_python_and_system(connect):
-    with Script(ok(HOOK)) as server, connect(server) as posthooks:
-        posthooks.hooks.get("a")
-    python = f"Python {sys.version.split()[0]}; {platform.system()}"
-    expected = f"posthook-stdlib/{posthook.__version__} ({python})"
-    assert server.last.headers["user-agent"] == expected
-
-
-def test_an_unknown_hook_is_not_found(connect):
-    with Script(answer({"error": "Hook not found"}, 404)) as server, connect(server) as posthooks:
-        error = error_of(posthooks.hooks.get, "a")
-    assert type(error) is posthook.NotFoundError
-    assert "Hook not found" in str(error)
 
 
 def test_one_page_is_listed_with_its_cursor(connect):
@@ -5728,43 +5336,16 @@ def test_one_page_is_listed_with_its_cursor(connect):
     assert (server.last.method, server.last.path) == ("GET", "/v1/hooks")
 
 
-def test_every_argument_of_list_is_sent(connect):
-    with Script(ok([])) as server, connect(server) as posthooks:
-        posthooks.hooks.list(
-            status="pending",
-            limit=5,
-            offset=3,
-            post_at_before="b",
-            post_at_after="a",
-            created_at_before="d",
-            created_at_after="c",
-            sort_by="postAt",
-            sort_order="ASC",
-            cursor="x y",
-        )
-    assert dict(parse_qsl(urlsplit(server.last.path).query)) == {
-        "status": "pending",
-        "limit": "5",
-        "offset": "3",
-        "postAtBefore": "b",
-        "postAtAfter": "a",
-        "createdAtBefore": "d",
-        "createdAtAfter": "c",
-        "sortBy": "postAt",
-        "sortOrder": "ASC",
-        "cursor": "x y",
-    }
-
-
 def test_list_all_asks_with_its_filters(connect):
     with Script(ok([])) as server, connect(server) as posthooks:
-        filters = {
-            "post_at_after": "a",
-            "post_at_before": "b",
-            "created_at_after": "c",
-            "created_at_before": "d",
-        }
-        assert list(posthooks.hooks.list_all(status="failed", **filters)) == []
+        hooks = posthooks.hooks.list_all(
+            status="failed",
+            post_at_after="a",
+            post_at_before="b",
+            created_at_after="c",
+            created_at_before="d",
+        )
+        assert list(hooks) == []
     assert dict(parse_qsl(urlsplit(server.last.path).query)) == {
         "status": "failed",
         "limit": "100",
@@ -5800,37 +5381,28 @@ def test_list_all_asks_for_no_page_before_it_is_needed(connect):
         hooks.close()
 
 
-def test_list_all_raises_the_error_of_a_later_page(connect):
-    steps = [TWO_PAGES[0], answer({"error": "gone wrong"}, 500)]
-    with Script(*steps) as server, connect(server) as posthooks:
-        hooks = posthooks.hooks.list_all(page_size=2)
-        assert [next(hooks).id, next(hooks).id] == ["a", "b"]
-        with pytest.raises(posthook.InternalServerError, match="^gone wrong$"):
-            next(hooks)
-
-
-@pytest.mark.parametrize("page_size", [0, 1001, "10", None])
-def test_list_all_refuses_a_bad_page_size_at_once(make, page_size):
+def test_list_all_refuses_a_bad_page_size_at_once(make):
     with make("pk") as posthooks, pytest.raises(ValueError, match="page_size"):
-        posthooks.hooks.list_all(page_size=page_size)
+        posthooks.hooks.list_all(page_size=1001)
 
 
 @pytest.mark.parametrize(
-    "step", [ok({}), answer(b"", 204), answer(b"no JSON"), answer({"error": "none"}, 404)]
+    "step",
+    [
+        ok({}),
+        answer(b"no JSON"),
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        answer(b"", 204),
+        answer(b"", 205),
+        answer({"error": "none"}, 404),
+    ],
 )
 def test_a_hook_is_deleted_or_gone_already(connect, step):
     with Script(step) as server, connect(server) as posthooks:
         assert posthooks.hooks.delete("a") is None
-    assert (server.last.method, server.last.path) == ("DELETE", "/v1/hooks/a")
-
-
-@pytest.mark.parametrize("action", ["retry", "replay", "cancel"])
-def test_a_bulk_action_takes_any_iterable_of_ids(connect, action):
-    with Script(ok({"affected": 2})) as server, connect(server) as posthooks:
-        result = getattr(posthooks.hooks.bulk, action)(id for id in "ab")
-    assert result == posthook.BulkActionResult(affected=2)
-    assert (server.last.method, server.last.path) == ("POST", f"/v1/hooks/bulk/{action}")
-    assert server.last.json == {"hookIDs": ["a", "b"]}
+        assert posthooks.hooks.delete("b") is None
+    assert (server.last.method, server.last.path) == ("DELETE", "/v1/hooks/b")
+    assert server.connections == 1
 
 
 @pytest.mark.parametrize("action", ["retry", "replay", "cancel"])
@@ -5852,28 +5424,18 @@ def test_a_bulk_action_takes_a_range(connect, action):
 # Timeouts
 
 
-@every_call
-def test_the_timeout_of_a_call_replaces_the_clients(connect, call):
-    with Script(Stall(b"")) as server, connect(server) as posthooks:
-        error = error_of(call, posthooks.hooks, timeout=0.2)
-    assert type(error) is posthook.PosthookTimeoutError
-    assert error.maybe_sent
+@pytest.mark.parametrize("name", EVERY_CALL)
+def test_the_timeout_of_a_call_replaces_the_clients(connect, name):
+    with Script(OK) as server, connect(server) as posthooks:
+        error = failure(EVERY_CALL[name], posthooks.hooks, timeout=1e-9)
+    assert (type(error), error.maybe_sent) == (posthook.PosthookTimeoutError, False)
 
 
 def test_a_call_takes_no_longer_than_the_clients_timeout(connect):
-    with Script(Stall(b"HTTP/1.1 200 ")) as server, connect(server, timeout=0.2) as posthooks:
-        error = error_of(posthooks.hooks.get, "a")
+    with Script(Stall()) as server, connect(server, timeout=0.2) as posthooks:
+        error = failure(posthooks.hooks.get, "a")
     assert type(error) is posthook.PosthookTimeoutError
     assert "did not answer in time" in str(error)
-
-
-@pytest.mark.parametrize("timeout", BAD_TIMEOUTS)
-def test_a_bad_timeout_of_a_call_is_refused(connect, timeout):
-    with Script(ok(HOOK)) as server, connect(server) as posthooks:
-        error = error_of(posthooks.hooks.schedule, "/x", post_in="5m", timeout=timeout)
-    assert type(error) is ValueError
-    assert "timeout is a positive, finite number" in str(error)
-    assert server.connections == 0
 
 
 # Retries
@@ -5922,26 +5484,21 @@ def test_the_retry_rule(outcome, attempt, of_get, of_schedule):
         assert posthook._retry_pause(call, outcome, attempt, 2, 1.0) == pause
 
 
-@pytest.mark.parametrize("retries", [1, 2, 3, 10])
-def test_pauses_double_from_half_a_second_or_less_to_under_two_seconds_in_all(retries):
+@pytest.mark.parametrize(
+    ("attempt", "retries", "jitter", "pause"),
+    [
+        (0, 1, 1.0, 0.5),
+        (0, 2, 0.0, 0.25),
+        (1, 2, 1.0, 1.0),
+        (0, 3, 1.0, 0.25),
+        (2, 3, 1.0, 1.0),
+        (0, 5000, 1.0, 0.0),
+        (4999, 5000, 1.0, 1.0),
+    ],
+)
+def test_pauses_double_up_to_one_second_less_at_most_half(attempt, retries, jitter, pause):
     call = posthook._Call("GET", "/v1/hooks")
-    pauses = [
-        posthook._retry_pause(call, lost(), attempt, retries, 1.0) for attempt in range(retries)
-    ]
-    assert pauses[0] <= 0.5
-    assert all(2 * first == second for first, second in zip(pauses, pauses[1:]))
-    assert sum(pauses) < 2
-
-
-def test_no_number_of_retries_is_too_large():
-    call = posthook._Call("GET", "/v1/hooks")
-    pauses = [posthook._retry_pause(call, lost(), attempt, 5000, 1.0) for attempt in (0, 4999)]
-    assert pauses == [0.0, 1.0]
-
-
-def test_a_pause_is_at_least_half_of_its_length():
-    call = posthook._Call("GET", "/v1/hooks")
-    assert posthook._retry_pause(call, lost(), 0, 2, 0.0) == 0.25
+    assert posthook._retry_pause(call, lost(), attempt, retries, jitter) == pause
 
 
 ANSWERS = {"get": HOOK, "list": [HOOK], "list_all": [HOOK], "delete": {}}
@@ -5957,66 +5514,45 @@ def test_a_repeatable_call_survives_two_faults(connect, pauses, name):
     assert len({(request.method, request.path) for request in server.requests}) == 1
 
 
-@repeatable
-def test_the_last_attempt_does_not_pause(connect, pauses, call):
-    with Script(answer({}, 503)) as server, connect(server, max_retries=2) as posthooks:
-        error = error_of(call, posthooks.hooks)
+@pytest.mark.parametrize("max_retries", [0, 1, 2])
+def test_max_retries_counts_the_attempts_after_the_first(connect, pauses, max_retries):
+    with Script(answer({}, 503)) as server, connect(server, max_retries=max_retries) as posthooks:
+        error = failure(posthooks.hooks.get, "a")
     assert type(error) is posthook.InternalServerError
-    assert (len(server.requests), len(pauses)) == (3, 2)
+    assert (len(server.requests), len(pauses)) == (max_retries + 1, max_retries)
 
 
-@repeatable
-def test_no_retries_means_one_attempt(connect, call):
-    with Script(NO_ANSWER) as server, connect(server, max_retries=0) as posthooks:
-        error = error_of(call, posthooks.hooks)
-    assert type(error) is posthook.PosthookConnectionError
-    assert len(server.requests) == 1
-
-
-@once
-@pytest.mark.parametrize(
-    "step", [answer({}, 503), answer({}, 429, retry_after=1), NO_ANSWER, Reset(b"HTTP/1.1 200")]
-)
-def test_schedule_and_bulk_actions_are_never_sent_twice(connect, pauses, call, step):
+@pytest.mark.parametrize("step", [answer({}, 503), Reset(b"HTTP/1.1 200")], ids=["503", "lost"])
+@pytest.mark.parametrize("name", ONCE)
+def test_schedule_and_bulk_actions_are_never_sent_twice(connect, pauses, name, step):
     with Script(step) as server, connect(server, max_retries=2) as posthooks:
-        error = error_of(call, posthooks.hooks)
-    assert isinstance(error, posthook.PosthookError)
+        failure(ONCE[name], posthooks.hooks)
     assert len(server.requests) == 1
 
 
 def test_a_kept_connection_that_dies_after_schedule_was_written_is_an_error(connect, pauses):
-    with Script(ok(HOOK), NO_ANSWER) as server, connect(server, max_retries=2) as posthooks:
+    with Script(OK, Close()) as server, connect(server, max_retries=2) as posthooks:
         posthooks.hooks.get("a")
-        with pytest.raises(posthook.PosthookConnectionError) as failure:
-            posthooks.hooks.schedule("/x", post_in="5m")
-    assert failure.value.maybe_sent
+        error = failure(posthooks.hooks.schedule, "/x", post_in="5m")
+    assert error.maybe_sent is True
     assert (len(server.requests), server.connections) == (2, 1)
 
 
-@once
-def test_what_did_not_reach_the_server_is_sent_again(connect, pauses, call):
-    opener = posthook.build_opener()
+def test_what_did_not_reach_the_server_is_sent_again(connect, pauses, monkeypatch):
+    def fail_once(*args):
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
-    class Unlucky:
-        """An opener whose first connection is refused."""
-
-        failures = [posthook.PosthookConnectionError("refused", maybe_sent=False)]
-
-        def open(self, request, timeout):
-            if self.failures:
-                raise self.failures.pop()
-            return opener.open(request, timeout=timeout)
-
-    options = {"max_retries": 1, "http_client": Unlucky()}
-    with Script(ok({**HOOK, "affected": 1})) as server, connect(server, **options) as posthooks:
-        call(posthooks.hooks)
-    opener.close()
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", fail_once)
+    with Script(OK) as server, connect(server, max_retries=1) as posthooks:
+        assert posthooks.hooks.schedule("/x", post_in="5m").id == "x"
     assert (len(server.requests), len(pauses)) == (1, 1)
 
 
 @pytest.mark.parametrize("status", [503, 429])
 def test_retry_after_is_obeyed_where_it_ends_before_the_deadline(connect, pauses, status):
-    steps = answer({}, status, retry_after=9), ok(HOOK)
+    steps = answer({}, status, retry_after=9), OK
     with Script(*steps) as server, connect(server, max_retries=1, timeout=10) as posthooks:
         posthooks.hooks.get("a")
     assert pauses == [9.0]
@@ -6026,30 +5562,17 @@ def test_retry_after_is_obeyed_where_it_ends_before_the_deadline(connect, pauses
 def test_retry_after_beyond_the_deadline_is_an_error_at_once(connect, pauses, status):
     step = answer({}, status, retry_after=11)
     with Script(step) as server, connect(server, max_retries=1, timeout=10) as posthooks:
-        error = error_of(posthooks.hooks.get, "a")
+        error = failure(posthooks.hooks.get, "a")
     assert (error.status_code, error.retry_after) == (status, 11.0)
     assert pauses == []
 
 
-def test_a_used_up_quota_is_not_asked_again(connect, pauses):
-    with Script(answer({}, 429)) as server, connect(server, max_retries=2) as posthooks:
-        error = error_of(posthooks.hooks.get, "a")
-    assert type(error) is posthook.RateLimitError
-    assert len(server.requests) == 1
-
-
-def test_no_pause_goes_beyond_the_deadline(connect):
-    with Script(answer({}, 503)) as server, connect(server, max_retries=2) as posthooks:
-        error = error_of(posthooks.hooks.get, "a", timeout=0.2)
-    assert type(error) is posthook.InternalServerError
-    assert len(server.requests) == 1
-
-
 def test_a_pause_is_slept(connect, monkeypatch):
-    monkeypatch.setattr(posthook, "_LAST_PAUSE", 0.02)
-    steps = answer({}, 503), ok(HOOK)
-    with Script(*steps) as server, connect(server, max_retries=1) as posthooks:
-        assert posthooks.hooks.get("a").id == HOOK["id"]
+    monkeypatch.setattr(posthook, "_LAST_PAUSE", 0.08)
+    with Script(answer({}, 503), OK) as server, connect(server, max_retries=1) as posthooks:
+        started = time.monotonic()
+        posthooks.hooks.get("a")
+        assert time.monotonic() - started >= 0.02
 
 
 # Logging
@@ -6061,7 +5584,7 @@ def records(caplog):
 
 def test_each_attempt_is_one_debug_record_without_the_query(connect, pauses, caplog):
     caplog.set_level(logging.DEBUG, "posthook")
-    steps = answer({}, 503), NO_ANSWER, ok([])
+    steps = answer({}, 503), Close(), ok([])
     with Script(*steps) as server, connect(server, max_retries=2) as posthooks:
         posthooks.hooks.list(status="pending")
     assert records(caplog) == [
@@ -6074,14 +5597,14 @@ def test_each_attempt_is_one_debug_record_without_the_query(connect, pauses, cap
 
 def test_nothing_is_logged_where_nobody_has_imported_logging(monkeypatch):
     monkeypatch.delitem(sys.modules, "logging")
-    with Script(ok(HOOK)) as server, client(server) as posthooks:
+    with Script(OK) as server, client(server) as posthooks:
         posthooks.hooks.get("a")
     assert "logging" not in sys.modules
 
 
-def test_a_call_on_a_path_prefix_is_logged_from_v1_on(connect, caplog):
+def test_a_call_on_a_path_prefix_is_logged_from_v1_on(caplog):
     caplog.set_level(logging.DEBUG, "posthook")
-    with Script(ok(HOOK)) as server, connect(server, base_url=f"{server.url}/x") as posthooks:
+    with Script(OK) as server, client(f"{server.url}/x") as posthooks:
         posthooks.hooks.get("a")
     assert records(caplog) == [("posthook", "DEBUG", "GET /v1/hooks/a -> 200")]
 
@@ -6089,55 +5612,6 @@ def test_a_call_on_a_path_prefix_is_logged_from_v1_on(connect, caplog):
 def test_the_logger_is_left_as_it_is_made():
     logger = logging.getLogger("posthook")
     assert (logger.level, logger.handlers, logger.propagate) == (logging.NOTSET, [], True)
-
-
-# Threads, forks, close
-
-
-def echo(request):
-    return ok(hook(request.path.rpartition("/")[2]))
-
-
-def test_fifty_threads_share_a_client_without_mixing_answers():
-    ids = [str(number) for number in range(200)]
-    with Script(echo) as server, client(server) as posthooks, ThreadPoolExecutor(50) as threads:
-        got = [hook.id for hook in threads.map(posthooks.hooks.get, ids)]
-    assert got == ids
-    assert server.connections <= 50
-
-
-def test_close_leaves_calls_under_way_alone():
-    go_on = threading.Event()
-
-    def step(request):
-        arrivals(request)
-        go_on.wait(10)
-        return ok(HOOK)
-
-    arrivals = Arrivals()
-    with Script(step) as server, ThreadPoolExecutor() as threads:
-        posthooks = client(server)
-        call = threads.submit(posthooks.hooks.get, "a")
-        arrivals.wait()
-        posthooks.close()
-        go_on.set()
-        assert call.result().id == HOOK["id"]
-        assert "0 idle" in repr(posthooks)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_parent_and_child_go_on_with_the_same_client(connect):
-    with Script(echo, echo) as server, connect(server) as posthooks:
-        posthooks.hooks.get("before")
-
-        def check():
-            ids = [posthooks.hooks.get("child").id, posthooks.hooks.schedule("/x", post_in="1s").id]
-            posthooks.close()
-            return ids == ["child", "hooks"]
-
-        assert in_child(check)
-        assert posthooks.hooks.get("after").id == "after"
-    assert server.connections == 2  # the child made one of its own
 
 
 # ==================================================================================================
@@ -6170,25 +5644,50 @@ class AsyncRequester:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        return SimpleNamespace(
-            status_code=outcome, headers={}, content=json.dumps({"data": HOOK}).encode()
-        )
+        return Answered(outcome, {}, json.dumps({"data": HOOK}).encode())
 
 
-def async_client(server, **options):
-    """An async client of ``server``, without retries unless asked for."""
-    options = {"timeout": 60, "max_retries": 0, **options}
-    return posthook.AsyncPosthook("pk_test", base_url=server.url, **options)
+def on_a_loop(test):
+    """Runs an async test."""
+
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+async_client = functools.partial(client, make=posthook.AsyncPosthook, timeout=60)
+
+
+async def under_way(server, call, requests=1):
+    """The task of a call, once so many requests have reached the server."""
+    task = asyncio.ensure_future(call)
+    await asyncio.to_thread(server.wait_for, requests)
+    return task
+
+
+async def begun(call):
+    """The task of a call that is with a crew."""
+    task = asyncio.ensure_future(call)
+    await asyncio.sleep(0)
+    return task
+
+
+async def cancelled(task):
+    """Cancel a task, and see that it ends so."""
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def crew(size=1):
+    return contextlib.closing(posthook._Crew(size))
 
 
 def workers():
     """The threads of crews that are alive."""
     return [thread for thread in threading.enumerate() if thread.name == "posthook"]
-
-
-def in_thread(function, *arguments):
-    """Awaits what would hold up the event loop."""
-    return asyncio.get_running_loop().run_in_executor(None, function, *arguments)
 
 
 PAIRS = [
@@ -6216,263 +5715,224 @@ def test_both_constructors_take_the_same_arguments():
     assert signature.parameters == inspect.signature(posthook.Posthook).parameters
 
 
-def test_an_async_client_is_its_own_context_manager():
-    async def main():
-        posthooks = posthook.AsyncPosthook("pk")
-        async with posthooks as entered:
-            assert entered is posthooks
-        assert not hasattr(posthooks, "__enter__")
-
-    asyncio.run(main())
+@on_a_loop
+async def test_an_async_client_is_its_own_context_manager():
+    posthooks = posthook.AsyncPosthook("pk")
+    async with posthooks as entered:
+        assert entered is posthooks
+    assert not hasattr(posthooks, "__enter__")
 
 
-def test_an_async_repr_tells_the_threads():
-    async def main(server):
+@on_a_loop
+async def test_calls_one_after_another_use_one_thread_and_one_connection():
+    with Script(OK) as server:
         async with async_client(server) as posthooks:
             assert "<threads: 0, at most 100>" in repr(posthooks)
-            await posthooks.hooks.get("a")
-            assert "<threads: 1, at most 100>" in repr(posthooks)
-
-    with Script(ok(HOOK)) as server:
-        asyncio.run(main(server))
-
-
-def test_calls_one_after_another_use_one_thread_and_one_connection():
-    async def main(server):
-        async with async_client(server) as posthooks:
-            assert workers() == []
             for _ in range(20):
                 await posthooks.hooks.get("a")
+            assert "<threads: 1, at most 100>" in repr(posthooks)
             assert len(workers()) == 1
-
-    with Script(ok(HOOK)) as server:
-        asyncio.run(main(server))
     assert server.connections == 1
 
 
-def test_fifty_calls_at_once_use_fifty_threads_without_mixing_answers():
-    together = threading.Barrier(50)
-
+@on_a_loop
+async def test_fifty_calls_at_once_use_fifty_threads_without_mixing_answers():
     def step(request):
         together.wait(10)
         return echo(request)
 
-    async def main(server):
+    together = threading.Barrier(50)
+    ids = [str(number) for number in range(50)]
+    with Script(step) as server:
         async with async_client(server) as posthooks:
-            ids = [str(number) for number in range(50)]
             hooks = await asyncio.gather(*map(posthooks.hooks.get, ids))
             assert [hook.id for hook in hooks] == ids
             assert len(workers()) == 50
 
-    with Script(step) as server:
-        asyncio.run(main(server))
 
-
-def test_calls_beyond_the_number_of_threads_wait_for_one():
+@on_a_loop
+async def test_calls_beyond_the_number_of_threads_wait_for_one():
     go_on = threading.Event()
-
-    async def main():
-        crew = posthook._Crew(2)
-        calls = [asyncio.ensure_future(crew.run(lambda: go_on.wait(10))) for _ in range(5)]
-        await asyncio.sleep(0)
+    with crew(2) as threads:
+        calls = [await begun(threads.run(lambda: go_on.wait(10))) for _ in range(5)]
         assert len(workers()) == 2
         go_on.set()
         assert await asyncio.gather(*calls) == [True] * 5
         assert len(workers()) == 2
-        crew.close()
-
-    asyncio.run(main())
 
 
-def test_a_call_waits_for_a_thread_no_longer_than_its_deadline():
-    go_on, made = threading.Event(), []
-
-    async def main():
-        crew = posthook._Crew(1)
-        first = asyncio.ensure_future(crew.run(lambda: go_on.wait(10)))
-        await asyncio.sleep(0)
-        with pytest.raises(posthook.PosthookTimeoutError, match="all threads") as caught:
-            await crew.run(lambda: made.append("second"), 0.05)
-        go_on.set()
-        assert await first
-        await crew.run(lambda: made.append("third"))
-        crew.close()
-        return caught.value
-
-    assert not asyncio.run(main()).maybe_sent
-    assert made == ["third"]
-
-
-def test_the_time_that_a_call_waits_for_a_thread_is_part_of_its_timeout():
-    async def main(server):
+@on_a_loop
+async def test_a_call_waits_for_a_thread_no_longer_than_its_timeout(monkeypatch):
+    monkeypatch.setattr(posthook, "_MAX_CONNECTIONS", 1)
+    with Script(Stall(), echo) as server:
         async with async_client(server) as posthooks:
-            calls = [posthooks.hooks.get(str(n), timeout=0.5) for n in range(350)]
-            started = time.monotonic()
-            errors = await asyncio.gather(*calls, return_exceptions=True)
-            assert time.monotonic() - started < 1.5  # in turns, they would take two seconds
-            return errors
-
-    with Script(Stall()) as server:
-        errors = asyncio.run(main(server))
-    assert {type(error) for error in errors} == {posthook.PosthookTimeoutError}
+            first = await under_way(server, posthooks.hooks.get("a"))
+            with pytest.raises(posthook.PosthookTimeoutError, match="all threads") as caught:
+                await posthooks.hooks.get("b", timeout=0.05)
+            await cancelled(first)
+            assert (await posthooks.hooks.get("c")).id == "c"
+    assert caught.value.maybe_sent is False
+    assert [request.path for request in server.requests] == ["/v1/hooks/a", "/v1/hooks/c"]
 
 
-def test_a_call_that_gets_its_thread_too_late_sends_nothing():
-    async def main(posthooks):
-        crew = posthook._Crew(1)
-        first = asyncio.ensure_future(crew.run(lambda: time.sleep(0.1)))
-        await asyncio.sleep(0)
+@on_a_loop
+async def test_a_call_that_gets_its_thread_too_late_sends_nothing():
+    go_on = threading.Event()
+    with Script(OK) as server, client(server) as posthooks, crew() as threads:
+        first = await begun(threads.run(lambda: go_on.wait(10)))
+        second = await begun(threads.run(lambda: posthooks.hooks.get("a", timeout=0.02)))
+        await asyncio.sleep(0.02)
+        go_on.set()
         with pytest.raises(posthook.PosthookTimeoutError, match="before the call was sent"):
-            await crew.run(lambda: posthooks.hooks.get("a", timeout=0.05))
-        await first
-        crew.close()
-
-    with Script(ok(HOOK)) as server, client(server) as posthooks:
-        asyncio.run(main(posthooks))
-        assert server.requests == []
+            await second
+        assert await first
+    assert server.requests == []
 
 
-def test_close_ends_idle_threads_at_once_and_the_others_after_their_call():
-    arrivals = Arrivals()
+@on_a_loop
+async def test_a_call_that_got_its_thread_in_time_is_left_to_its_own_timeout():
+    def work():
+        began.set()
+        return go_on.wait(10)
 
-    async def main(server):
+    first_ends, began, go_on = threading.Event(), threading.Event(), threading.Event()
+    with crew() as threads:
+        first = await begun(threads.run(lambda: first_ends.wait(10)))
+        second = await begun(threads.run(work, 0.02))
+        first_ends.set()
+        assert began.wait(10)  # holds up the event loop: the timer fires after this
+        await asyncio.sleep(0.03)
+        go_on.set()
+        assert await asyncio.gather(first, second) == [True, True]
+
+
+@on_a_loop
+async def test_close_lets_a_call_under_way_end_and_its_connection_and_thread_then():
+    def step(request):
+        assert closed.wait(10)
+        return OK
+
+    closed = threading.Event()
+    with Script(OK, step) as server:
         posthooks = async_client(server)
-        call = asyncio.ensure_future(posthooks.hooks.get("a", timeout=0.2))
-        await in_thread(arrivals.wait)
+        await posthooks.hooks.get("a")
+        call = await under_way(server, posthooks.hooks.get("b"), requests=2)
         await posthooks.close()
         await posthooks.close()
-        with pytest.raises(posthook.PosthookTimeoutError):
-            await call
-
-    with Script(arrivals) as server:
-        asyncio.run(main(server))
+        closed.set()
+        assert (await call).id == "x"
+        assert "<connections: closed, 0 idle, at most 100>" in repr(posthooks)
+    # `nothing_is_left` sees that the thread ends
     # `nothing_is_left` sees that the thread ends
 
 
 def test_a_client_that_nobody_closed_takes_its_threads_along():
-    async def main(server):
+    async def forgetful(server):
         await async_client(server).hooks.get("a")
 
-    with Script(ok(HOOK)) as server:
-        asyncio.run(main(server))
+    with Script(OK) as server:
+        asyncio.run(forgetful(server))
     gc.collect()
+    # `nothing_is_left` sees that they end
 
 
-@pytest.mark.parametrize("wait", ["cancel", "wait_for"])
-def test_a_cancelled_call_ends_at_once_and_its_connection_and_thread_with_it(wait):
-    async def main(listener):
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with posthook.AsyncPosthook("pk", base_url=url, timeout=60) as posthooks:
-            call = asyncio.ensure_future(posthooks.hooks.get("a"))
-            connection, _ = await in_thread(listener.accept)
-            with connection, connection.makefile("rb") as stream:
-                assert (await in_thread(read_request, stream)).path == "/v1/hooks/a"
-                if wait == "cancel":
-                    call.cancel()
-                    with pytest.raises(asyncio.CancelledError):
-                        await call
-                else:
-                    with pytest.raises(asyncio.TimeoutError):
-                        await asyncio.wait_for(call, 0.01)
-                assert await in_thread(stream.read) == b""
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)
-        asyncio.run(main(listener))
-
-
-def test_the_next_call_after_a_cancelled_one_is_right():
-    arrivals = Arrivals()
-
-    async def main(server):
+@pytest.mark.parametrize("step", [Stall(), Stall(OK[:-1]), trickled(bytes(1000))])
+@on_a_loop
+async def test_a_cancelled_call_ends_with_its_connection_and_the_next_one_is_right(tls, step):
+    with Script(step, OK, tls=tls) as server:
         async with async_client(server) as posthooks:
+            await cancelled(await under_way(server, posthooks.hooks.get("a")))
+            await asyncio.to_thread(server.wait_for_end)
+            assert (await posthooks.hooks.get("b")).id == "x"
+            await asyncio.to_thread(wait_until, lambda: "0 at work, 1 idle" in repr(posthooks))
+
+
+@on_a_loop
+async def test_a_call_that_is_cancelled_while_it_connects_ends_at_once(monkeypatch):
+    def noted(sock, address):
+        sockets.append(sock)
+        return connect(sock, address)
+
+    sockets, connect = [], socket.socket.connect
+    with full_backlog() as port:
+        monkeypatch.setattr(socket.socket, "connect", noted)
+        async with async_client(f"http://127.0.0.1:{port}") as posthooks:
             call = asyncio.ensure_future(posthooks.hooks.get("a"))
-            await in_thread(arrivals.wait)
-            call.cancel()
-            assert (await posthooks.hooks.get("b")).id == "b"
-
-    with Script(arrivals, echo) as server:
-        asyncio.run(main(server))
+            await asyncio.to_thread(wait_until, lambda: sockets and sockets[0].getsockname()[1])
+            await cancelled(call)
+        await asyncio.to_thread(wait_until, lambda: not workers())
+    # `nothing_is_left` sees that the thread ends
 
 
-def test_a_call_that_is_cancelled_while_it_pauses_sends_nothing_further(monkeypatch):
-    pausing = threading.Event()
-    wait = posthook._wait
+@on_a_loop
+async def test_a_call_that_is_cancelled_in_line_leaves_it():
+    with Script(OK) as server, opened(max_connections=1) as opener:
+        lease = pool(opener).lease(time.monotonic() + 10)
+        async with async_client(server, http_client=opener) as posthooks:
+            call = asyncio.ensure_future(posthooks.hooks.get("a"))
+            await asyncio.to_thread(wait_until, lambda: pool(opener)._line)
+            await cancelled(call)
+            await asyncio.to_thread(wait_until, lambda: not pool(opener)._line)
+        pool(opener).release(lease, None)
+        assert repr(pool(opener)) == "<connections: 0 at work, 0 idle, at most 1>"
 
+
+@on_a_loop
+async def test_a_call_that_is_in_line_has_its_turn():
+    with Script(OK) as server, opened(max_connections=1) as opener:
+        lease = pool(opener).lease(time.monotonic() + 10)
+        async with async_client(server, http_client=opener) as posthooks:
+            call = asyncio.ensure_future(posthooks.hooks.get("a"))
+            await asyncio.to_thread(wait_until, lambda: pool(opener)._line)
+            pool(opener).release(lease, None)
+            assert (await call).id == "x"
+
+
+@on_a_loop
+async def test_a_call_that_is_cancelled_while_it_pauses_sends_nothing_further(monkeypatch):
     def noted(event, seconds):
         pausing.set()
         return wait(event, seconds)
 
-    async def main(server):
-        async with async_client(server, max_retries=2) as posthooks:
-            call = asyncio.ensure_future(posthooks.hooks.get("a"))
-            await in_thread(pausing.wait, 10)
-            call.cancel()
-
+    pausing, wait = threading.Event(), posthook._wait
     monkeypatch.setattr(posthook, "_wait", noted)
     with Script(answer({}, 503, retry_after=30)) as server:
-        asyncio.run(main(server))
+        async with async_client(server, max_retries=2) as posthooks:
+            call = asyncio.ensure_future(posthooks.hooks.get("a"))
+            await asyncio.to_thread(pausing.wait, 10)
+            await cancelled(call)
         for thread in workers():
-            thread.join(10)
+            await asyncio.to_thread(thread.join, 10)
     assert len(server.requests) == 1
 
 
-def test_a_call_that_is_cancelled_before_a_thread_took_it_is_not_made():
-    go_on = threading.Event()
-    made = []
-
-    async def main():
-        crew = posthook._Crew(1)
-        first = asyncio.ensure_future(crew.run(lambda: go_on.wait(10)))
-        second = asyncio.ensure_future(crew.run(lambda: made.append("second")))
-        await asyncio.sleep(0)
-        second.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await second
+@on_a_loop
+async def test_a_call_that_is_cancelled_before_a_thread_took_it_is_not_made():
+    go_on, made = threading.Event(), []
+    with crew() as threads:
+        first = await begun(threads.run(lambda: go_on.wait(10)))
+        await cancelled(await begun(threads.run(lambda: made.append("second"))))
         go_on.set()
         assert await first
-        await crew.run(lambda: made.append("third"))
-        crew.close()
-
-    asyncio.run(main())
+        await threads.run(lambda: made.append("third"))
     assert made == ["third"]
 
 
-def test_cancelling_a_call_over_a_sync_http_client_does_not_wait_for_it():
-    called, go_on = threading.Event(), threading.Event()
-
+@on_a_loop
+async def test_cancelling_a_call_over_a_sync_http_client_does_not_wait_for_it():
     class Requester:
         def request(self, method, url, **options):
             called.set()
             go_on.wait(10)
             raise OSError("too late")
 
-    async def main():
-        async with posthook.AsyncPosthook("pk", http_client=Requester()) as posthooks:
-            call = asyncio.ensure_future(posthooks.hooks.get("a"))
-            await in_thread(called.wait, 10)
-            call.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await call
-
-    asyncio.run(main())
+    called, go_on = threading.Event(), threading.Event()
+    async with posthook.AsyncPosthook("pk", http_client=Requester()) as posthooks:
+        call = asyncio.ensure_future(posthooks.hooks.get("a"))
+        await asyncio.to_thread(called.wait, 10)
+        await cancelled(call)
     assert len(workers()) == 1
     go_on.set()
-
-
-def test_a_call_holds_up_nothing_on_the_event_loop():
-    arrivals = Arrivals()
-
-    async def main(server):
-        async with async_client(server) as posthooks:
-            call = asyncio.ensure_future(posthooks.hooks.get("a", timeout=0.2))
-            await in_thread(arrivals.wait)
-            assert not call.done()
-            with pytest.raises(posthook.PosthookTimeoutError):
-                await call
-
-    with Script(arrivals) as server:
-        asyncio.run(main(server))
 
 
 def test_one_client_serves_event_loops_one_after_another():
@@ -6485,273 +5945,228 @@ def test_one_client_serves_event_loops_one_after_another():
 
 
 def test_one_client_serves_event_loops_at_once():
-    async def main(posthooks, first):
+    async def get(first):
         ids = [f"{first}-{number}" for number in range(20)]
         hooks = await asyncio.gather(*map(posthooks.hooks.get, ids))
         return [hook.id for hook in hooks] == ids
 
     with Script(echo) as server, ThreadPoolExecutor(4) as threads:
         posthooks = async_client(server)
-        runs = [threads.submit(asyncio.run, main(posthooks, first)) for first in range(4)]
-        assert [run.result() for run in runs] == [True] * 4
+        assert list(threads.map(lambda n: asyncio.run(get(n)), range(4))) == [True] * 4
         asyncio.run(posthooks.close())
 
 
 def test_a_thread_survives_an_event_loop_that_was_closed_under_its_call():
-    began, go_on = threading.Event(), threading.Event()
-
     def work():
-        began.set()
+        working.set()
         go_on.wait(10)
 
-    crew = posthook._Crew(1)
-    loop = asyncio.new_event_loop()
-    call = loop.create_task(crew.run(work))
-    loop.run_until_complete(asyncio.sleep(0))
-    assert began.wait(10)
-    loop.close()
-    go_on.set()
-    assert asyncio.run(crew.run(lambda: "next")) == "next"
-    crew.close()
+    working, go_on = threading.Event(), threading.Event()
+    with crew() as threads:
+        loop = asyncio.new_event_loop()
+        call = loop.create_task(threads.run(work))
+        loop.run_until_complete(asyncio.sleep(0))
+        assert working.wait(10)
+        loop.close()
+        go_on.set()
+        assert asyncio.run(threads.run(lambda: "next")) == "next"
     call._log_destroy_pending = False  # it is, and that is no news here
     del call
     gc.collect()
 
 
-def test_an_answer_that_comes_with_the_cancellation_reaches_nobody():
+@on_a_loop
+async def test_an_answer_that_comes_with_the_cancellation_reaches_nobody():
     done = threading.Event()
-
-    async def main():
-        crew = posthook._Crew(1)
-        call = asyncio.ensure_future(crew.run(done.set))
-        await asyncio.sleep(0)
+    with crew() as threads:
+        call = await begun(threads.run(done.set))
         assert done.wait(10)  # holds up the event loop: the report comes after the cancellation
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        await crew.run(lambda: None)
-        crew.close()
-
-    asyncio.run(main())
+        await cancelled(call)
+        await threads.run(lambda: None)
 
 
 @pytest.mark.parametrize("error", [KeyError("a"), SystemExit(3), posthook.PosthookError("b")])
-def test_what_a_call_raises_reaches_its_caller(error):
+@on_a_loop
+async def test_what_a_call_raises_reaches_its_caller(error):
     def fail():
         raise error
 
-    async def main():
-        crew = posthook._Crew(1)
-        with pytest.raises(type(error)) as failure:
-            await crew.run(fail)
-        crew.close()
-        return failure.value
-
-    assert asyncio.run(main()) is error
+    with crew() as threads, pytest.raises(type(error)) as caught:
+        await threads.run(fail)
+    assert caught.value is error
 
 
-def test_a_stop_iteration_does_not_leave_the_caller_waiting():
-    async def main():
-        crew = posthook._Crew(1)
-        with pytest.raises(RuntimeError, match="StopIteration"):
-            await crew.run(lambda: next(iter([])))
-        crew.close()
-
-    asyncio.run(main())
+@on_a_loop
+async def test_a_stop_iteration_does_not_leave_the_caller_waiting():
+    with crew() as threads, pytest.raises(RuntimeError, match="StopIteration"):
+        await threads.run(lambda: next(iter([])))
 
 
-def test_a_call_runs_in_its_callers_context():
+@on_a_loop
+async def test_a_call_runs_in_its_callers_context():
     request_id = contextvars.ContextVar("request_id")
-
-    async def main():
-        crew = posthook._Crew(1)
-        request_id.set("r1")
-        assert await crew.run(request_id.get) == "r1"
-        crew.close()
-
-    asyncio.run(main())
+    request_id.set("r1")
+    with crew() as threads:
+        assert await threads.run(request_id.get) == "r1"
 
 
 def no_thread(thread):
     raise RuntimeError("can't start new thread")
 
 
-def test_a_thread_that_cannot_be_started_is_an_error_and_the_next_call_is_right(monkeypatch):
-    async def main(server):
+@on_a_loop
+async def test_a_thread_that_cannot_be_started_is_an_error_and_the_next_call_is_right(monkeypatch):
+    with Script(echo) as server:
         async with async_client(server) as posthooks:
             with monkeypatch.context() as patch:
                 patch.setattr(threading.Thread, "start", no_thread)
-                with pytest.raises(posthook.PosthookConnectionError, match="no thread") as failure:
+                with pytest.raises(posthook.PosthookConnectionError, match="no thread") as caught:
                     await posthooks.hooks.get("a")
-            assert not failure.value.maybe_sent
             assert (await posthooks.hooks.get("b")).id == "b"
             assert "<threads: 1," in repr(posthooks)
-
-    with Script(echo) as server:
-        asyncio.run(main(server))
+    assert caught.value.maybe_sent is False
     assert len(server.requests) == 1
 
 
-def test_a_call_waits_for_a_busy_thread_where_no_other_can_be_started(monkeypatch):
+@on_a_loop
+async def test_a_call_waits_for_a_busy_thread_where_no_other_can_be_started(monkeypatch):
     go_on = threading.Event()
-
-    async def main():
-        crew = posthook._Crew(2)
-        first = asyncio.ensure_future(crew.run(lambda: go_on.wait(10)))
-        await asyncio.sleep(0)
+    with crew(2) as threads:
+        first = await begun(threads.run(lambda: go_on.wait(10)))
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", no_thread)
-            second = asyncio.ensure_future(crew.run(lambda: "second"))
-            await asyncio.sleep(0)
+            second = await begun(threads.run(lambda: "second"))
         go_on.set()
         assert await asyncio.gather(first, second) == [True, "second"]
         assert len(workers()) == 1
-        crew.close()
-
-    asyncio.run(main())
 
 
-def test_an_abandoned_list_leaves_nothing_behind():
-    async def main(server):
+@on_a_loop
+async def test_an_abandoned_list_leaves_nothing_behind():
+    with Script(*TWO_PAGES) as server:
         async with async_client(server) as posthooks:
             async for hook in posthooks.hooks.list_all(page_size=2):
                 assert hook.id == "a"
                 break
-            never_begun = posthooks.hooks.list_all()
-            del never_begun
-
-    with Script(*TWO_PAGES) as server:
-        asyncio.run(main(server))
+            posthooks.hooks.list_all()  # and one that was never begun
     assert len(server.requests) == 1
+
+
+def test_parent_and_child_go_on_with_an_async_client():
+    with Script(echo) as server:
+        posthooks = async_client(server)
+        assert asyncio.run(posthooks.hooks.get("before")).id == "before"
+
+        def go_on():
+            assert asyncio.run(posthooks.hooks.get("child")).id == "child"
+            asyncio.run(posthooks.close())
+
+        in_a_child(go_on)
+        assert asyncio.run(posthooks.hooks.get("after")).id == "after"
+        asyncio.run(posthooks.close())
+    assert server.connections == 2  # the child made one of its own
 
 
 # An httpx.AsyncClient
 
 
-def test_an_async_http_client_is_awaited_on_the_callers_event_loop():
+@on_a_loop
+async def test_an_async_http_client_is_awaited_on_the_callers_event_loop():
     requester = AsyncRequester(200)
-
-    async def main():
-        async with posthook.AsyncPosthook(
-            "pk", base_url="http://host", timeout=5, http_client=requester
-        ) as posthooks:
-            hooks = await asyncio.gather(*(posthooks.hooks.get("a") for _ in range(40)))
-            assert {hook.id for hook in hooks} == {HOOK["id"]}
-            assert "<on the event loop>" in repr(posthooks)
-
-    asyncio.run(main())
+    async with async_client("http://host", timeout=5, http_client=requester) as posthooks:
+        hooks = await asyncio.gather(*(posthooks.hooks.get("a") for _ in range(40)))
+        assert {hook.id for hook in hooks} == {HOOK["id"]}
+        assert "<on the event loop>" in repr(posthooks)
     assert requester.threads == {threading.current_thread()}
     method, url, content, headers, timeout, follow_redirects = requester.calls[0]
     assert (method, url, content) == ("GET", "http://host/v1/hooks/a", None)
-    assert headers == {"User-Agent": posthook._USER_AGENT, "X-API-Key": "pk"}
+    assert headers == {"User-Agent": USER_AGENT, "X-API-Key": "pk_test"}
     assert timeout == pytest.approx(5, abs=0.5)
     assert follow_redirects is False
 
 
-def test_an_async_http_client_is_retried_as_any(monkeypatch):
-    monkeypatch.setattr(posthook, "_LAST_PAUSE", 0.0)
+@on_a_loop
+async def test_an_async_http_client_is_retried_as_any(monkeypatch):
+    monkeypatch.setattr(posthook, "_LAST_PAUSE", 0.08)
     requester = AsyncRequester(503, OSError("reset"), 200)
     posthooks = posthook.AsyncPosthook("pk", http_client=requester)
-    assert asyncio.run(posthooks.hooks.get("a")).id == HOOK["id"]
+    started = time.monotonic()
+    assert (await posthooks.hooks.get("a")).id == HOOK["id"]
     assert len(requester.calls) == 3
+    assert time.monotonic() - started >= 0.06
 
 
-def test_what_an_async_http_client_raises_becomes_ours():
+@on_a_loop
+async def test_what_an_async_http_client_raises_becomes_ours():
     requester = AsyncRequester(OSError("reset"))
     posthooks = posthook.AsyncPosthook("pk", http_client=requester)
-    with pytest.raises(posthook.PosthookConnectionError, match="OSError: reset") as failure:
-        asyncio.run(posthooks.hooks.schedule("/x", post_in="5m"))
-    assert failure.value.maybe_sent
+    with pytest.raises(posthook.PosthookConnectionError, match="OSError: reset") as caught:
+        await posthooks.hooks.schedule("/x", post_in="5m")
+    assert caught.value.maybe_sent is True
     assert len(requester.calls) == 1
 
 
-def test_cancelling_cuts_an_async_http_client():
+@on_a_loop
+async def test_cancelling_cuts_an_async_http_client():
     requester = AsyncRequester(None)
-
-    async def main():
-        async with posthook.AsyncPosthook("pk", http_client=requester) as posthooks:
-            call = asyncio.ensure_future(posthooks.hooks.get("a"))
-            while not requester.calls:
-                await asyncio.sleep(0)
-            call.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await call
-
-    asyncio.run(main())
+    posthooks = posthook.AsyncPosthook("pk", http_client=requester)
+    call = asyncio.ensure_future(posthooks.hooks.get("a"))
+    await asyncio.to_thread(wait_until, lambda: requester.calls)
+    await cancelled(call)
     assert (len(requester.calls), requester.cancelled) == (1, 1)
 
 
-def test_an_async_http_client_lists_all_and_is_refused_after_close():
-    page = SimpleNamespace(status_code=200, headers={}, content=b'{"data": []}')
-
+@on_a_loop
+async def test_an_async_http_client_lists_all_and_is_refused_after_close():
     class Requester:
         async def request(self, method, url, **options):
-            return page
+            return Answered(200, {}, b'{"data": []}')
 
-    async def main():
-        posthooks = posthook.AsyncPosthook("pk", http_client=Requester())
-        assert [hook async for hook in posthooks.hooks.list_all()] == []
-        await posthooks.close()
-        with pytest.raises(posthook.PosthookError, match="this client is closed"):
-            await posthooks.hooks.get("a")
-        with pytest.raises(ValueError, match="hook id is required"):
-            await posthooks.hooks.get("")
-
-    asyncio.run(main())
+    posthooks = posthook.AsyncPosthook("pk", http_client=Requester())
+    assert [hook async for hook in posthooks.hooks.list_all()] == []
+    await posthooks.close()
+    with pytest.raises(posthook.PosthookError, match="this client is closed"):
+        await posthooks.hooks.get("a")
+    with pytest.raises(ValueError, match="hook id is required"):
+        await posthooks.hooks.get("")
 
 
 # The end of the interpreter
 
 
-def at_the_end(calls):
-    """A step that never answers but for ``/ready``, once so many calls are under way."""
-    arrivals = Arrivals()
+UNFINISHED = """
+import asyncio, sys, threading, posthook
+url = sys.argv[1]
+if sys.argv[2] == "async":
+    async def main():
+        asyncio.get_running_loop().slow_callback_duration = 30  # a busy machine is no fault
+        posthooks = posthook.AsyncPosthook("pk", base_url=url, timeout=60)
+        calls = posthooks.hooks.get("a"), posthook.async_ack(url + "/ack")
+        calls = [asyncio.ensure_future(call) for call in calls]
+        await posthooks.hooks.get("ready")
+    asyncio.run(main())
+else:
+    posthooks = posthook.Posthook("pk", base_url=url, timeout=60)
+    for call in (lambda: posthooks.hooks.get("a"), lambda: posthook.ack(url + "/ack")):
+        threading.Thread(target=call, daemon=True).start()
+    posthooks.hooks.get("ready")
+print("end")
+"""
 
+
+@pytest.mark.parametrize("face", ["sync", "async"])
+def test_the_interpreter_ends_at_once_with_calls_under_way(face):
     def step(request):
         if not request.path.endswith("/ready"):
-            return arrivals(request)
-        arrivals.wait(calls)
-        return ok(HOOK)
+            return Stall()
+        server.wait_for(requests=3)
+        return OK
 
-    return step
-
-
-def test_the_interpreter_ends_at_once_with_async_calls_under_way():
-    program = """if True:
-        import asyncio, sys, posthook
-        url = sys.argv[1]
-        async def main():
-            asyncio.get_running_loop().slow_callback_duration = 30  # a busy machine is no fault
-            posthooks = posthook.AsyncPosthook("pk", base_url=url, timeout=60)
-            calls = [asyncio.ensure_future(posthooks.hooks.get("a")) for _ in range(3)]
-            calls.append(asyncio.ensure_future(posthook.async_ack(url + "/ack")))
-            await posthooks.hooks.get("ready")
-        asyncio.run(main())
-        print("end")
-    """
-    with Script(at_the_end(4)) as server:
-        assert run_program(program, server.url) == (0, "end\n")
-
-
-def test_the_interpreter_ends_at_once_with_threads_at_work():
-    program = """if True:
-        import sys, threading, posthook
-        url = sys.argv[1]
-        posthooks = posthook.Posthook("pk", base_url=url, timeout=60)
-        for call in (lambda: posthooks.hooks.get("a"), lambda: posthook.ack(url + "/ack")):
-            threading.Thread(target=call, daemon=True).start()
-        posthooks.hooks.get("ready")
-        print("end")
-    """
-    with Script(at_the_end(2)) as server:
-        assert run_program(program, server.url) == (0, "end\n")
-
-
-def test_a_fork_renews_a_crew():
-    crew = posthook._Crew(1)
-    first = crew._shift
-    posthook._renew_after_fork()
-    assert crew._shift is not first
+    environment = {"PYTHONPATH": str(SOURCE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    flags = ["-W", "error", "-X", "dev"]
+    with Script(step) as server:
+        output = run_python(*flags, "-c", UNFINISHED, server.url, face, environment=environment)
+    assert output == "end\n"
 
 
 # ==================================================================================================
@@ -6786,7 +6201,7 @@ def test_a_callback_is_posted_without_body_or_key(call_back):
     assert server.last.headers == {
         "host": f"127.0.0.1:{server.port}",
         "accept-encoding": "identity",
-        "user-agent": posthook._USER_AGENT,
+        "user-agent": USER_AGENT,
         "content-length": "0",
     }
 
@@ -6799,6 +6214,7 @@ def test_any_body_but_none_is_sent_as_json(call_back, body):
     assert server.last.headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize("action", ["ack", "nack"])
 @pytest.mark.parametrize(
     ("step", "applied", "status"),
     [
@@ -6817,60 +6233,55 @@ def test_any_body_but_none_is_sent_as_json(call_back, body):
         (answer({"error": "newer attempt"}, 409), None, "conflict"),
     ],
 )
-def test_an_answer_becomes_a_result(call_back, step, applied, status):
+def test_an_answer_becomes_a_result(action, step, applied, status):
     with Script(step) as server:
-        result = call_back(server.url + "/v1/ack/complete-nack")
-    assert result == posthook.CallbackResult(call_back.action == applied, status)
+        result = getattr(posthook, action)(server.url + "/v1/ack/complete-nack")
+    assert result == posthook.CallbackResult(action == applied, status)
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 410, 418, 429, 501])
 def test_every_other_answer_is_an_error_at_once(call_back, status):
     step = answer({"error": "no luck"}, status, location="/elsewhere")
-    with Script(step) as server, pytest.raises(posthook.CallbackError) as failure:
-        call_back(server.url + "/x")
-    error = failure.value
+    with Script(step) as server:
+        error = failure(call_back, server.url + "/x")
+    assert type(error) is posthook.CallbackError
     assert str(error) == f'{call_back.action} failed: {status}: {{"error": "no luck"}}'
     assert (error.status_code, error.body) == (status, '{"error": "no luck"}')
-    assert pickle.loads(pickle.dumps(error)).status_code == status
     assert len(server.requests) == 1
 
 
 def test_a_fault_is_tried_three_times_and_stays_an_error(call_back, pauses):
-    step = answer(b"", 503, retry_after=3)
-    with Script(step) as server, pytest.raises(posthook.CallbackError) as failure:
-        call_back(server.url + "/x")
-    assert str(failure.value) == f"{call_back.action} failed: 503"
-    assert failure.value.retry_after == 3
+    with Script(answer(b"", 503, retry_after=3)) as server:
+        error = failure(call_back, server.url + "/x")
+    assert type(error) is posthook.CallbackError
+    assert str(error) == f"{call_back.action} failed: 503"
+    assert error.retry_after == 3
     assert (len(server.requests), pauses) == (3, [3, 3])
 
 
 def test_a_connection_lost_before_the_answer_is_repeated(call_back, pauses):
-    with Script(NO_ANSWER, Reset(b"HTTP/1.1"), DONE) as server:
+    with Script(Close(), Reset(b"HTTP/1.1"), DONE) as server:
         assert call_back(server.url + "/x").status == "completed"
     assert len(server.requests) == 3
 
 
 def test_a_refused_connection_is_a_connection_error(call_back, pauses):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}{TOKEN_URL}"
-    with pytest.raises(posthook.PosthookConnectionError) as failure:
-        call_back(url)
-    assert not failure.value.maybe_sent
+    with closed_port() as port:
+        error = failure(call_back, f"http://127.0.0.1:{port}{TOKEN_URL}")
+    assert (type(error), error.maybe_sent) == (posthook.PosthookConnectionError, False)
     assert len(pauses) == 2
 
 
-@pytest.mark.parametrize("step", [Stall(b""), Stall(b"HTTP/1.1 200 OK\r\n")])
-def test_a_callback_ends_at_its_deadline(call_back, step):
-    with Script(step) as server, pytest.raises(posthook.PosthookTimeoutError):
-        call_back(server.url + "/x", timeout=0.05)
-    assert len(server.requests) == 1
+def test_a_callback_ends_at_its_deadline(call_back):
+    with Script(Stall()) as server:
+        error = failure(call_back, server.url + "/x", timeout=0.05)
+    assert type(error) is posthook.PosthookTimeoutError
 
 
 @pytest.mark.parametrize("timeout", [*BAD_TIMEOUTS, None])
 def test_a_callback_refuses_a_bad_timeout(call_back, timeout):
-    with Script(DONE) as server, pytest.raises(ValueError, match="timeout is a positive"):
-        call_back(server.url + "/x", timeout=timeout)
-    assert server.connections == 0
+    with pytest.raises(ValueError, match="timeout is a positive"):
+        call_back("http://127.0.0.1:1/x", timeout=timeout)
 
 
 @pytest.mark.parametrize("url", [None, ""])
@@ -6879,40 +6290,17 @@ def test_no_url_means_that_async_hooks_are_off(call_back, url):
         call_back(url)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "ftp://127.0.0.1:{port}/secret",
-        "file:///secret",
-        "127.0.0.1:{port}/secret",
-        "//127.0.0.1:{port}/secret",
-        "http:///secret",
-        "http://127.0.0.1:{port}0000/secret",
-        "http://127.0.0.1:port/secret",
-        "http://127.0.0.1:{port}/secret\r\nx: y",
-        "http://127.0.0.1:{port}/sec ret",
-        "http://127.0.0.1:{port}/sécret",
-        " http://127.0.0.1:{port}/secret",
-        "http://user@127.0.0.1:{port}/secret",
-        "http://[::1/secret",
-    ],
-)
-def test_a_bad_url_is_refused_unopened_and_unshown(call_back, url):
-    with Script(DONE) as server, pytest.raises(ValueError, match="^url ") as refusal:
-        call_back(url.format(port=server.port))
-    assert "ret" not in str(refusal.value)
-    assert server.connections == 0
-
-
-def test_a_callback_url_that_is_no_text_is_refused(call_back):
-    with pytest.raises(TypeError, match="url is text, not bytes"):
-        call_back(b"http://127.0.0.1/x")
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/secret", "http://127.0.0.1/sec ret"])
+def test_a_bad_url_is_refused_unshown(call_back, url):
+    with pytest.raises(ValueError, match="^url ") as refusal:
+        call_back(url)
+    assert "sec" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("body", [{1, 2}, float("nan"), b"bytes"])
-def test_a_body_that_is_no_json_is_refused(call_back, body):
+def test_a_body_that_is_no_json_is_refused(body):
     with Script(DONE) as server, pytest.raises((TypeError, ValueError), match="^body cannot be"):
-        call_back(server.url + "/x", body)
+        posthook.nack(server.url + "/x", body)
     assert server.connections == 0
 
 
@@ -6933,30 +6321,34 @@ SECRETS = ["e540", "5623", "2c1c", "Sec-", "ret_", "Wxq", "x1y2"]
 
 
 @pytest.mark.parametrize("echo", ECHOES.values(), ids=list(ECHOES))
-def test_an_error_page_that_repeats_the_url_shows_nothing_of_it(call_back, caplog, echo):
+def test_an_error_page_that_repeats_the_url_shows_nothing_of_it(caplog, echo):
     caplog.set_level(logging.DEBUG)
     step = answer(f"<p>no such page: {echo('http://host' + TOKEN_URL)}</p>".encode(), 403)
-    with Script(step) as server, pytest.raises(posthook.CallbackError) as failure:
-        call_back(server.url + TOKEN_URL)
-    error = failure.value
+    with Script(step) as server:
+        error = failure(posthook.ack, server.url + TOKEN_URL)
     shown = f"{error} {error!r} {error.args} {error.body} {error.__cause__} {caplog.text}".lower()
-    assert str(error).startswith(f"{call_back.action} failed: 403: <p>no such page: ")
+    assert str(error).startswith("ack failed: 403: <p>no such page: ")
     assert [secret for secret in SECRETS if secret.lower() in shown] == []
     assert len(shown) < 5_000
 
 
-def test_a_status_that_repeats_the_url_shows_nothing_of_it(call_back):
+def test_a_status_that_repeats_the_url_shows_nothing_of_it():
     with Script(ok({"status": TOKEN_URL * 100})) as server:
-        result = call_back(server.url + TOKEN_URL)
+        result = posthook.ack(server.url + TOKEN_URL)
     assert [secret for secret in SECRETS if secret in repr(result)] == []
     assert len(repr(result)) < 5_000
 
 
-def test_words_that_say_why_are_kept(call_back):
+def test_words_that_say_why_are_kept():
     text = '{"error": "Callback token expired: the hook was acked"}'
     with Script(answer(text.encode(), 410)) as server:
-        error = error_of(call_back, server.url + TOKEN_URL)
-    assert error.body == text
+        assert failure(posthook.ack, server.url + TOKEN_URL).body == text
+
+
+def test_a_long_error_page_is_kept_in_part():
+    with Script(answer(b"x" * 100_000, 410)) as server:
+        error = failure(posthook.ack, server.url + TOKEN_URL)
+    assert (str(error), len(error.body)) == (f"ack failed: 410: {'x' * 200}", 1000)
 
 
 def test_the_log_shows_a_callback_without_its_url(call_back, caplog):
@@ -6978,64 +6370,54 @@ def test_callbacks_share_one_kept_connection():
     assert server.connections == 1
 
 
-def test_a_connection_that_was_closed_while_idle_costs_no_failed_send(call_back, pauses):
-    with Script(Close(DONE), DONE) as server:
-        call_back(server.url + "/a")
-        (idle,) = posthook._callback_sender().__self__._pool._idle
-        assert select.select([idle._sock], [], [], 10)[0]  # the server's end has arrived
-        call_back(server.url + "/b")
-    assert [request.path for request in server.requests] == ["/a", "/b"]
-    assert pauses == []
-
-
-def test_fifty_async_callbacks_at_once():
-    together = threading.Barrier(50)
-
+@on_a_loop
+async def test_fifty_async_callbacks_at_once():
     def step(request):
         together.wait(10)
-        return DONE if request.path.startswith("/ack") else NACKED
+        return DONE
 
-    async def main(server):
-        acks = [posthook.async_ack(f"{server.url}/ack/{n}") for n in range(25)]
-        nacks = [posthook.async_nack(f"{server.url}/nack/{n}") for n in range(25)]
-        return await asyncio.gather(*acks, *nacks)
-
+    together = threading.Barrier(50)
     with Script(step) as server:
-        results = asyncio.run(main(server))
-    assert {result.applied for result in results} == {True}
+        acks = [posthook.async_ack(f"{server.url}/{n}") for n in range(50)]
+        results = await asyncio.gather(*acks)
+    assert results == [posthook.CallbackResult(True, "completed")] * 50
     assert len({request.path for request in server.requests}) == 50
 
 
-def test_a_cancelled_callback_is_cut():
-    arrivals = Arrivals()
-
-    async def main(server):
-        call = asyncio.ensure_future(posthook.async_ack(server.url + "/x", timeout=60))
-        await in_thread(arrivals.wait)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-
-    with Script(arrivals) as server:
-        asyncio.run(main(server))
-    assert len(server.requests) == 1
+@on_a_loop
+async def test_a_callback_that_takes_longer_than_wait_for_allows_ends_with_its_connection():
+    with Script(Stall()) as server:
+        call = await under_way(server, posthook.async_ack(server.url + "/x", timeout=60))
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(call, 0.01)
+        await asyncio.to_thread(server.wait_for_end)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("call_back", [posthook.async_ack, posthook.async_nack])
+@on_a_loop
+async def test_a_callback_waits_for_a_thread_no_longer_than_its_timeout(monkeypatch, call_back):
+    monkeypatch.setattr(posthook, "_MAX_CONNECTIONS", 1)
+    with Script(Stall()) as server:
+        first = await under_way(server, call_back(server.url + "/a"))
+        with pytest.raises(posthook.PosthookTimeoutError, match="all threads"):
+            await call_back(server.url + "/b", timeout=0.05)
+        await cancelled(first)
+
+
 def test_parent_and_child_go_on_with_callbacks(call_back):
+    def go_on():
+        assert call_back(server.url + "/child").status == "completed"
+
     with Script(DONE) as server:
         call_back(server.url + "/before")
-        assert in_child(lambda: call_back(server.url + "/child").status == "completed")
+        in_a_child(go_on)
         call_back(server.url + "/after")
     assert server.connections == 2  # the child made one of its own
 
 
-@pytest.mark.parametrize("name", ["ack", "nack", "async_ack", "async_nack"])
-def test_a_callback_has_the_documented_signature(name):
-    function = getattr(posthook, name)
-    signature = "(url: 'str | None', body: 'object' = None, *, timeout: 'float' = 30.0)"
-    assert str(inspect.signature(function)).startswith(signature)
-    assert inspect.iscoroutinefunction(function) == name.startswith("async_")
+def test_async_callbacks_are_coroutine_functions():
+    assert inspect.iscoroutinefunction(posthook.async_ack)
+    assert inspect.iscoroutinefunction(posthook.async_nack)
 
 
 # ==================================================================================================
