@@ -2400,7 +2400,7 @@ def _our_error(error: Exception, target: _Target, written: bool) -> PosthookErro
     if _is_timeout(error):
         message = f"{name} did not answer in time" if written else f"{name} was not reached in time"
         return PosthookTimeoutError(message, maybe_sent=written)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or not written:
         message = f"the connection to {name} was lost" if written else f"{name} cannot be reached"
         ours = PosthookConnectionError(f"{message}: {error}", maybe_sent=written)
         ours.__cause__ = error

@@ -4002,6 +4002,9 @@ BROKEN_ANSWERS = {
     "a header without end": HEAD + b"a: " + b"k" * 70_000,
     "headers without end": framed(LENGTH, *["a: b"] * 40_000),
     "a header without a colon": framed("nonsense", LENGTH),
+    "a bare CR in a header": framed(LENGTH, "server: a\rb: c"),
+    "a header's name in Latin-1": framed(LENGTH, "caf\xe9: a"),
+    "a length in white space that HTTP has not": framed(f"content-length: \xa0{len(SMALL)}"),
     "a header without a name": framed(LENGTH, ": nothing"),
     "a space before the colon": framed(LENGTH, "name : value"),
     "a CR in a header": framed(LENGTH, "name: a\rb"),
@@ -4017,6 +4020,7 @@ BROKEN_ANSWERS = {
     "a length and chunks": CHUNKED.replace(b"\r\n", f"\r\n{LENGTH}\r\n".encode(), 1),
     "an unknown transfer coding": framed("transfer-encoding: gzip, chunked"),
     "a chunk that is too short": chunked(b"fff\r\n", SMALL, b"\r\n0\r\n\r\n"),
+    "a chunk that is a byte too short": chunked(b"15\r\n", SMALL[:-1], b"\r\n0\r\n\r\n"),
     "a chunk that is too long": chunked(b"5\r\n", SMALL, b"\r\n0\r\n\r\n"),
     "a chunk size that is no number": chunked(b"xyz\r\n", SMALL, b"\r\n0\r\n\r\n"),
     "a negative chunk size": chunked(b"-5\r\n", SMALL, b"\r\n0\r\n\r\n"),
@@ -4199,6 +4203,12 @@ def test_an_answer_larger_than_the_limit_is_an_error(monkeypatch, step):
         assert posthooks.hooks.get("b").id == "x"
 
 
+def test_an_answer_of_the_limit_is_read(monkeypatch):
+    monkeypatch.setattr(posthook, "_MOST_BYTES", 100_000)
+    with Script(answer(SMALL.ljust(100_000))) as server, client(server) as posthooks:
+        assert posthooks.hooks.get("a").id == "x"
+
+
 @pytest.mark.parametrize(
     "early, is_read, message",
     [
@@ -4222,6 +4232,34 @@ def test_a_server_that_ends_it_while_the_body_is_written(early, is_read, message
         assert f" {int(is_read)} idle" in repr(pool(posthooks))
     assert re.search(message, str(error))
     assert getattr(error, "maybe_sent", True) is True
+
+
+def test_an_answer_that_comes_while_the_body_is_written_is_read_over_tls_too(secure):
+    def play(connection):
+        with secure.wrap_socket(connection, True) as plain:
+            plain.recv(1000)
+            plain.sendall(answer({"error": "too large"}, 413))
+
+    with Raw(play) as server, client(f"https://127.0.0.1:{server.port}") as posthooks:
+        big = "a" * 10_000_000
+        error = failure(posthooks.hooks.schedule, "/a", post_in="5m", data=big)
+    assert type(error) is posthook.PayloadTooLargeError
+
+
+def test_a_failed_call_leaves_nothing_to_the_garbage_collector():
+    def failed():
+        try:
+            posthooks.hooks.get("a")
+        except posthook.PosthookError as error:
+            return weakref.ref(error)
+
+    broken = [Close(OK[:-1]), answer({"error": "no"}, 400), answer(b"[]")]
+    with Script(*broken) as server, client(server) as posthooks:
+        gc.disable()
+        try:
+            assert [failed()() for _ in broken] == [None] * 3
+        finally:
+            gc.enable()
 
 
 # Statuses.
@@ -4486,7 +4524,7 @@ def test_a_name_that_does_not_resolve_is_an_error_that_says_that_nothing_was_sen
     with client("http://a.invalid") as posthooks:
         error = failure(posthooks.hooks.schedule, "/a", post_in="5m")
     assert (type(error), error.maybe_sent) == (posthook.PosthookConnectionError, False)
-    assert str(error).startswith("a.invalid:80 ")
+    assert str(error).startswith("a.invalid:80 cannot be reached: ")
 
 
 @pytest.mark.parametrize("dead", ["refused", "silent", "no such family"])
@@ -4632,7 +4670,7 @@ def test_a_proxy_only_tunnels_what_is_sent_by_tls(secure):
     "tunnel, text, attempts",
     [
         (framed(line="HTTP/1.1 407 No", body=b""), "answered HTTP 407", 1),
-        (framed(line="HTTP/1.1 502 No", body=b""), "answered HTTP 502", 1),
+        (framed(line="HTTP/1.1 502 No", body=b"a page"), "answered HTTP 502", 1),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "answered no HTTP", 1),
         (framed("nonsense", body=b""), "answered no HTTP", 1),
         (Close(framed(*["a: b"] * 40_000)), "answered no HTTP", 1),
@@ -4934,6 +4972,17 @@ def test_handlers_that_are_added_to_our_opener_see_each_call():
         opener.add_handler(Stamp())
         client(server, http_client=opener).hooks.get("a")
     assert server.last.headers["stamp"] == "yes"
+
+
+def test_an_open_that_replaces_our_openers_sees_each_call():
+    with Script(OK) as server, opened() as opener, client(server, http_client=opener) as posthooks:
+        posthooks.hooks.get("a")
+        real, seen = opener.open, []
+        opener.open = lambda request, timeout: (
+            seen.append(request) or real(request, timeout=timeout)
+        )
+        posthooks.hooks.get("b")
+    assert [request.full_url for request in seen] == [f"{server.url}/v1/hooks/b"]
 
 
 # What http_client may be.
