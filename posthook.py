@@ -1222,7 +1222,7 @@ class _Answer:
 # Arguments: what can only be wrong is refused here, the rest is the server's to judge.
 
 _MOST_HOOKS = 1000  # the service's limit for a page, for bulk ids and for a bulk range
-_LONGEST_TIMEOUT = 20 * 86_400.0  # seconds; a socket takes no more than 24 days
+_LONGEST_TIMEOUT = 20 * 86_400.0  # seconds; poll() takes no more than 24 days
 
 _encode_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
