@@ -7898,7 +7898,7 @@ def test_a_deadline_passes_in_real_time_too_and_is_410_even_before_it_is_noticed
     project = posthook._Project(1, True)
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
     second = timedelta(seconds=1)
-    project.schedule(now, {"path": "/a", "postIn": "1s"})
+    project.schedule(now, (second, "/a", {}, None))
     hook = project.begin(now + second)
     url = project.callback_headers(hook, "")["Posthook-Ack-URL"]
     _, callback, names = posthook._route(f"POST {url}")
