@@ -7141,11 +7141,12 @@ def shared():
 
 
 def test_local_gives_itself_and_tells_how_to_reach_it():
-    local = posthook.LocalPosthook(api_key="k", signing_key="s")
+    local = posthook.LocalPosthook(api_key=" k\t", signing_key="s")
     with local as server:
         assert server is local
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
-        assert (server.api_key, server.signing_key) == ("k", "s")
+        assert (server.api_key, server.signing_key) == (" k\t", "s")
+        assert [api(server, "GET", "/v1/hooks", key=key)[0] for key in ("k", " k\t")] == [200, 200]
 
 
 def test_local_listens_on_the_port_that_was_asked_for():
@@ -7297,6 +7298,7 @@ def test_the_observer_hears_of_every_call_and_attempt_but_of_no_token(caplog):
         url = app.last.headers["posthook-ack-url"]
         api(server, "POST", url[len(server.url) :], key="")
         api(server, "GET", "/v1/hooks?limit=1")
+        server._tell("\xe9\n")  # as it may stand in an error
         server.observer = lambda line: 1 / 0
         api(server, "GET", "/v1/hooks?limit=1")
         assert "observer" in caplog.text
@@ -7305,6 +7307,7 @@ def test_the_observer_hears_of_every_call_and_attempt_but_of_no_token(caplog):
         "delivery /p%20q%0A%1B%C3%BC?x=1 #1: 202 (0.000 s)",
         f"POST /v1/callbacks/{hook['id']}/1/ack 200",
         "GET /v1/hooks 200",
+        "\\xe9\\n",
     ]
 
 
@@ -7466,6 +7469,7 @@ def test_advance_waits_for_what_is_in_flight_in_real_time():
         mover = threading.Thread(target=server.advance, args=("1h",))
         mover.start()
         assert [request.path for request in app.requests] == ["/held"]
+        assert server.deliveries == []  # none has ended
         held.release.set()
         mover.join(10)
     assert [request.path for request in app.requests] == ["/held", "/later"]
@@ -7732,7 +7736,7 @@ def test_an_http_1_0_client_gets_its_answer_and_the_end(shared, extra):
 def test_hostile_bytes_cost_their_connection_and_print_nothing(shared, data, answer, capfd):
     got = raw(shared, data)
     assert got.startswith(answer)
-    assert bool(got) == bool(answer) == (b'{"error": "' in got)
+    assert bool(got) == bool(answer) == (b'{"error": "' in got) == (b"Connection: close" in got)
     assert api(shared, "GET", "/v1/hooks")[0] == 200
     assert tuple(capfd.readouterr()) == ("", "")
 
@@ -8234,12 +8238,12 @@ def test_bulk_replay_makes_a_new_hook_of_a_completed_one_outside_of_the_quota():
 
 def test_hooks_created_at_one_moment_are_listed_in_the_order_of_creation():
     with posthook.LocalPosthook() as server:
-        a, b, c = (add(server, f"/{name}", post_in="1h") for name in "abc")
+        hooks = [add(server, f"/{name}", post_in="1h") for name in "abcdef"]
         server.advance("1h")
-        assert bulk(server, "replay", c, a, b) == 3
-        assert len({hook.created_at for hook in server.hooks[3:]}) == 1
-        assert paths(server, "sortBy=createdAt") == "abccab"
-        assert paths(server, "sortBy=createdAt&sortOrder=DESC") == "baccba"
+        assert bulk(server, "replay", *hooks[3:], *hooks[:3]) == 6
+        assert len({hook.created_at for hook in server.hooks[6:]}) == 1
+        assert paths(server, "sortBy=createdAt&limit=12") == "abcdefdefabc"
+        assert paths(server, "sortBy=createdAt&sortOrder=DESC&limit=12") == "cbafedfedcba"
 
 
 def test_bulk_cancel_removes_waiting_hooks_and_no_others():
@@ -8414,6 +8418,7 @@ def test_a_token_holds_for_one_verb_one_attempt_and_one_hook():
         ):
             assert callbacks.post_to(changed)[0] == 401
         assert api(server, "GET", path, key="")[0] == 404
+        assert posthook._Project(1, True)._token(path) != server._project._token(path)
 
 
 def test_a_callback_of_a_deleted_hook_is_404():
