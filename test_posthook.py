@@ -8590,7 +8590,8 @@ def run(capsys):
 @pytest.fixture
 def as_program(monkeypatch):
     """Call main() as the program does, with arguments that the process was given."""
-    handler = signal.getsignal(signal.SIGINT)
+    # A process in the background of a shell ignores SIGINT, unless told otherwise.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def as_program(*argv):
         monkeypatch.setattr(sys, "argv", ["posthook.py", *argv])
@@ -8941,6 +8942,8 @@ def test_deliver_sends_what_the_service_would(run, monkeypatch):
     delivery = signatures.parse_delivery(request.body, request.headers)
     assert delivery.hook_id == request.headers["posthook-id"] == sent["id"]
     assert (request.path, delivery.path, delivery.data) == ("/a%20b?c=d", "/a%20b?c=d", [1])
+    sender = (request.headers["user-agent"], request.headers["content-type"])
+    assert sender == ("Posthook/1.0", "application/json")
     assert "x-api-key" not in request.headers and "posthook-ack-url" not in request.headers
     assert set(request.json) == {
         *("id", "path", "data", "postAt", "postedAt", "createdAt", "updatedAt")
@@ -8955,6 +8958,13 @@ def test_deliver_shows_a_refusal_and_is_1(run, monkeypatch):
         assert server.last.json["data"] == {}
         status, out, err = run("deliver", server.url)
         assert (status, out) == (1, []) and "127.0.0.1" in err
+
+
+@pytest.mark.parametrize(("answered", "status"), [(200, 0), (299, 0), (300, 1), (401, 1)])
+def test_deliver_is_0_for_every_2xx(answered, status, run, monkeypatch):
+    monkeypatch.setenv("POSTHOOK_SIGNING_KEY", "phs_topsecret")
+    with Script(answer(status=answered)) as server:
+        assert run("deliver", server.url)[0] == status
 
 
 def test_deliver_without_a_signing_key_names_the_variable(run):
