@@ -7603,13 +7603,16 @@ def test_anything_else_is_a_failed_attempt(step, code, error, monkeypatch):
 
 
 def test_a_refused_connection_is_a_failed_attempt():
+    lines = []
     with closed_port() as port, posthook.LocalPosthook(f"http://127.0.0.1:{port}") as server:
+        server.observer = lines.append
         hook = add(server)
         server.advance("1h")
         (delivery,) = server.deliveries
         assert state(server, hook) == ("retry", 1, delivery.error)
     assert delivery.status_code is None
     assert delivery.error != ""
+    assert any(f"#1: {delivery.error} (" in line for line in lines)
 
 
 EXPONENTIAL = {"minRetries": 4, "delaySecs": 10, "strategy": "exponential", "maxDelaySecs": 60}
@@ -8754,8 +8757,9 @@ def test_a_key_that_cannot_be_sent_is_not_shown(run, monkeypatch):
 def test_an_unreachable_service_is_1_with_its_address(run, known, pauses):
     with Script() as soon_closed:
         known(soon_closed)
-    status, out, err = run("delete", "a")
+    status, out, err = run("schedule", "/a", "--in", "5m")
     assert (status, out) == (1, []) and "127.0.0.1" in err and "refused" in err
+    assert "may be done" not in err
 
 
 @pytest.mark.parametrize(
@@ -8942,6 +8946,8 @@ def test_deliver_sends_what_the_service_would(run, monkeypatch):
     delivery = signatures.parse_delivery(request.body, request.headers)
     assert delivery.hook_id == request.headers["posthook-id"] == sent["id"]
     assert (request.path, delivery.path, delivery.data) == ("/a%20b?c=d", "/a%20b?c=d", [1])
+    assert delivery.post_at == delivery.posted_at == delivery.created_at == delivery.updated_at
+    assert abs(delivery.posted_at - datetime.now(timezone.utc)) < timedelta(seconds=9)
     sender = (request.headers["user-agent"], request.headers["content-type"])
     assert sender == ("Posthook/1.0", "application/json")
     assert "x-api-key" not in request.headers and "posthook-ack-url" not in request.headers
@@ -8955,7 +8961,7 @@ def test_deliver_shows_a_refusal_and_is_1(run, monkeypatch):
     with Script(answer(status=500), Close()) as server:
         status, [sent], err = run("deliver", server.url)
         assert (status, sent["status"], server.last.path) == (1, 500, "/")
-        assert server.last.json["data"] == {}
+        assert (server.last.json["path"], server.last.json["data"]) == ("/", {})
         status, out, err = run("deliver", server.url)
         assert (status, out) == (1, []) and "127.0.0.1" in err
 
@@ -9092,6 +9098,10 @@ def test_a_hook_that_cannot_be_printed_is_told_by_its_id(local, monkeypatch, cap
 def test_without_stdout_nothing_is_done_and_without_stderr_nothing_is_said(
     local, monkeypatch, capfd
 ):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", None)
+        assert posthook.main(["frob"]) == 2
+    assert tuple(capfd.readouterr()) == ("", "")
     monkeypatch.setattr(sys, "stdout", None)
     assert posthook.main(["schedule", "/a", "--in", "5m"]) == 1
     assert capfd.readouterr().err == "posthook: stdout is closed\n"
