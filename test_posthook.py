@@ -6153,11 +6153,12 @@ def shared():
 
 
 def test_local_gives_itself_and_tells_how_to_reach_it():
-    local = posthook.LocalPosthook(api_key="k", signing_key="s")
+    local = posthook.LocalPosthook(api_key=" k\t", signing_key="s")
     with local as server:
         assert server is local
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
-        assert (server.api_key, server.signing_key) == ("k", "s")
+        assert (server.api_key, server.signing_key) == (" k\t", "s")
+        assert [api(server, "GET", "/v1/hooks", key=key)[0] for key in ("k", " k\t")] == [200, 200]
 
 
 def test_local_listens_on_the_port_that_was_asked_for():
@@ -6309,6 +6310,7 @@ def test_the_observer_hears_of_every_call_and_attempt_but_of_no_token(caplog):
         url = app.last.headers["posthook-ack-url"]
         api(server, "POST", url[len(server.url) :], key="")
         api(server, "GET", "/v1/hooks?limit=1")
+        server._tell("\xe9\n")  # as it may stand in an error
         server.observer = lambda line: 1 / 0
         api(server, "GET", "/v1/hooks?limit=1")
         assert "observer" in caplog.text
@@ -6317,6 +6319,7 @@ def test_the_observer_hears_of_every_call_and_attempt_but_of_no_token(caplog):
         "delivery /p%20q%0A%1B%C3%BC?x=1 #1: 202 (0.000 s)",
         f"POST /v1/callbacks/{hook['id']}/1/ack 200",
         "GET /v1/hooks 200",
+        "\\xe9\\n",
     ]
 
 
@@ -6478,6 +6481,7 @@ def test_advance_waits_for_what_is_in_flight_in_real_time():
         mover = threading.Thread(target=server.advance, args=("1h",))
         mover.start()
         assert [request.path for request in app.requests] == ["/held"]
+        assert server.deliveries == []  # none has ended
         held.release.set()
         mover.join(10)
     assert [request.path for request in app.requests] == ["/held", "/later"]
@@ -6611,13 +6615,16 @@ def test_anything_else_is_a_failed_attempt(step, code, error, monkeypatch):
 
 
 def test_a_refused_connection_is_a_failed_attempt():
+    lines = []
     with closed_port() as port, posthook.LocalPosthook(f"http://127.0.0.1:{port}") as server:
+        server.observer = lines.append
         hook = add(server)
         server.advance("1h")
         (delivery,) = server.deliveries
         assert state(server, hook) == ("retry", 1, delivery.error)
     assert delivery.status_code is None
     assert delivery.error != ""
+    assert any(f"#1: {delivery.error} (" in line for line in lines)
 
 
 EXPONENTIAL = {"minRetries": 4, "delaySecs": 10, "strategy": "exponential", "maxDelaySecs": 60}
@@ -6744,7 +6751,7 @@ def test_an_http_1_0_client_gets_its_answer_and_the_end(shared, extra):
 def test_hostile_bytes_cost_their_connection_and_print_nothing(shared, data, answer, capfd):
     got = raw(shared, data)
     assert got.startswith(answer)
-    assert bool(got) == bool(answer) == (b'{"error": "' in got)
+    assert bool(got) == bool(answer) == (b'{"error": "' in got) == (b"Connection: close" in got)
     assert api(shared, "GET", "/v1/hooks")[0] == 200
     assert tuple(capfd.readouterr()) == ("", "")
 
@@ -7246,12 +7253,12 @@ def test_bulk_replay_makes_a_new_hook_of_a_completed_one_outside_of_the_quota():
 
 def test_hooks_created_at_one_moment_are_listed_in_the_order_of_creation():
     with posthook.LocalPosthook() as server:
-        a, b, c = (add(server, f"/{name}", post_in="1h") for name in "abc")
+        hooks = [add(server, f"/{name}", post_in="1h") for name in "abcdef"]
         server.advance("1h")
-        assert bulk(server, "replay", c, a, b) == 3
-        assert len({hook.created_at for hook in server.hooks[3:]}) == 1
-        assert paths(server, "sortBy=createdAt") == "abccab"
-        assert paths(server, "sortBy=createdAt&sortOrder=DESC") == "baccba"
+        assert bulk(server, "replay", *hooks[3:], *hooks[:3]) == 6
+        assert len({hook.created_at for hook in server.hooks[6:]}) == 1
+        assert paths(server, "sortBy=createdAt&limit=12") == "abcdefdefabc"
+        assert paths(server, "sortBy=createdAt&sortOrder=DESC&limit=12") == "cbafedfedcba"
 
 
 def test_bulk_cancel_removes_waiting_hooks_and_no_others():
@@ -7260,7 +7267,7 @@ def test_bulk_cancel_removes_waiting_hooks_and_no_others():
         server.advance("2h")
         assert get(server, failed)["status"] == "failed"
         assert get(server, retry)["status"] == "retry"
-        assert bulk(server, "cancel", failed, retry, waiting) == 2
+        assert bulk(server, "cancel", **TIMES, limit=2) == 2  # the failed one is not counted
         server.advance("1d")
         assert [hook.id for hook in server.hooks] == [failed["id"]]
 
@@ -7426,6 +7433,7 @@ def test_a_token_holds_for_one_verb_one_attempt_and_one_hook():
         ):
             assert callbacks.post_to(changed)[0] == 401
         assert api(server, "GET", path, key="")[0] == 404
+        assert posthook._Project(1, True)._token(path) != server._project._token(path)
 
 
 def test_a_callback_of_a_deleted_hook_is_404():
@@ -7497,7 +7505,7 @@ def test_a_deadline_passes_in_real_time_too_and_is_410_even_before_it_is_noticed
     project = posthook._Project(1, True)
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
     second = timedelta(seconds=1)
-    project.schedule(now, {"path": "/a", "postIn": "1s"})
+    project.schedule(now, (second, "/a", {}, None))
     hook = project.begin(now + second)
     url = project.callback_headers(hook, "")["Posthook-Ack-URL"]
     _, callback, names = posthook._route(f"POST {url}")
@@ -7597,7 +7605,8 @@ def run(capsys):
 @pytest.fixture
 def as_program(monkeypatch):
     """Call main() as the program does, with arguments that the process was given."""
-    handler = signal.getsignal(signal.SIGINT)
+    # A process in the background of a shell ignores SIGINT, unless told otherwise.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def as_program(*argv):
         monkeypatch.setattr(sys, "argv", ["posthook.py", *argv])
@@ -7760,8 +7769,9 @@ def test_a_key_that_cannot_be_sent_is_not_shown(run, monkeypatch):
 def test_an_unreachable_service_is_1_with_its_address(run, known, pauses):
     with Script() as soon_closed:
         known(soon_closed)
-    status, out, err = run("delete", "a")
+    status, out, err = run("schedule", "/a", "--in", "5m")
     assert (status, out) == (1, []) and "127.0.0.1" in err and "refused" in err
+    assert "may be done" not in err
 
 
 @pytest.mark.parametrize(
@@ -7948,6 +7958,10 @@ def test_deliver_sends_what_the_service_would(run, monkeypatch):
     delivery = signatures.parse_delivery(request.body, request.headers)
     assert delivery.hook_id == request.headers["posthook-id"] == sent["id"]
     assert (request.path, delivery.path, delivery.data) == ("/a%20b?c=d", "/a%20b?c=d", [1])
+    assert delivery.post_at == delivery.posted_at == delivery.created_at == delivery.updated_at
+    assert abs(delivery.posted_at - datetime.now(timezone.utc)) < timedelta(seconds=9)
+    sender = (request.headers["user-agent"], request.headers["content-type"])
+    assert sender == ("Posthook/1.0", "application/json")
     assert "x-api-key" not in request.headers and "posthook-ack-url" not in request.headers
     assert set(request.json) == {
         *("id", "path", "data", "postAt", "postedAt", "createdAt", "updatedAt")
@@ -7959,9 +7973,16 @@ def test_deliver_shows_a_refusal_and_is_1(run, monkeypatch):
     with Script(answer(status=500), Close()) as server:
         status, [sent], err = run("deliver", server.url)
         assert (status, sent["status"], server.last.path) == (1, 500, "/")
-        assert server.last.json["data"] == {}
+        assert (server.last.json["path"], server.last.json["data"]) == ("/", {})
         status, out, err = run("deliver", server.url)
         assert (status, out) == (1, []) and "127.0.0.1" in err
+
+
+@pytest.mark.parametrize(("answered", "status"), [(200, 0), (299, 0), (300, 1), (401, 1)])
+def test_deliver_is_0_for_every_2xx(answered, status, run, monkeypatch):
+    monkeypatch.setenv("POSTHOOK_SIGNING_KEY", "phs_topsecret")
+    with Script(answer(status=answered)) as server:
+        assert run("deliver", server.url)[0] == status
 
 
 def test_deliver_without_a_signing_key_names_the_variable(run):
@@ -8089,6 +8110,10 @@ def test_a_hook_that_cannot_be_printed_is_told_by_its_id(local, monkeypatch, cap
 def test_without_stdout_nothing_is_done_and_without_stderr_nothing_is_said(
     local, monkeypatch, capfd
 ):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", None)
+        assert posthook.main(["frob"]) == 2
+    assert tuple(capfd.readouterr()) == ("", "")
     monkeypatch.setattr(sys, "stdout", None)
     assert posthook.main(["schedule", "/a", "--in", "5m"]) == 1
     assert capfd.readouterr().err == "posthook: stdout is closed\n"
@@ -8106,8 +8131,9 @@ def test_ctrl_c_in_a_call_is_130_and_a_second_one_would_kill_the_program(run, as
         known(server)
         assert run("list") == (130, [], "")
         assert as_program("list") == 130
+    signal.signal(signal.SIGINT, posthook._interrupt)
     with pytest.raises(KeyboardInterrupt):
-        posthook._interrupt(signal.SIGINT, None)
+        signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
 
 
