@@ -6986,7 +6986,7 @@ def test_deliveries_go_through_no_proxy(monkeypatch):
             patch.setenv("http_proxy", f"http://127.0.0.1:{port}")
             resolve(patch, (socket.AF_INET, app.port))
             server.advance("1h")
-    assert app.last.headers["host"] == "app.invalid"
+    assert (app.last.headers["host"], app.last.path) == ("app.invalid", "/p")  # no whole URL
 
 
 def test_a_path_that_would_change_the_host_is_sent_nowhere():
