@@ -3993,7 +3993,7 @@ class _Project:
 
     def _retry(self, hook: _LocalHook, now: datetime) -> None:
         hook.tries = 0
-        hook.update(status=STATUS_RETRY, tryAt=_format_time(now))
+        hook.update(status=STATUS_RETRY, tryAt=_format_time(now), updatedAt=_format_time(now))
         self._place(hook, _DUE, now)
 
     def _replay(self, hook: _LocalHook, now: datetime) -> None:
