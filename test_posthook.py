@@ -53,16 +53,14 @@ import uuid
 import warnings
 import weakref
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from datetime import time as time_of_day
-from email.message import Message
+from email import message_from_string
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from wsgiref.headers import Headers as WsgiHeaders
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import make_server
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
@@ -521,74 +519,32 @@ def pauses(monkeypatch):
 
 # What posthook-python 1.1.0 exports, and what this file adds to it above the cut line.
 EXPORTS = {
-    "Posthook",
-    "AsyncPosthook",
-    "Hook",
-    "HookRetryOverride",
-    "QuotaInfo",
-    "BulkActionResult",
-    "CallbackResult",
-    "Delivery",
-    "ack",
-    "nack",
-    "async_ack",
-    "async_nack",
-    "SignaturesService",
-    "create_signatures",
-    "STATUS_PENDING",
-    "STATUS_RETRY",
-    "STATUS_COMPLETED",
-    "STATUS_FAILED",
-    "SORT_BY_POST_AT",
-    "SORT_BY_CREATED_AT",
-    "SORT_ORDER_ASC",
-    "SORT_ORDER_DESC",
-    "STRATEGY_FIXED",
-    "STRATEGY_EXPONENTIAL",
-    "PosthookError",
-    "BadRequestError",
-    "AuthenticationError",
-    "CallbackError",
-    "ForbiddenError",
-    "NotFoundError",
-    "PayloadTooLargeError",
-    "RateLimitError",
-    "InternalServerError",
-    "PosthookConnectionError",
-    "SignatureVerificationError",
-    "__version__",
-    "HookSequenceData",
-    "Page",
-    "PosthookTimeoutError",
-    "Result",
-    "build_opener",
+    *("Posthook", "AsyncPosthook", "Hook", "HookRetryOverride", "QuotaInfo", "BulkActionResult"),
+    *("CallbackResult", "Delivery", "ack", "nack", "async_ack", "async_nack", "SignaturesService"),
+    *("create_signatures", "STATUS_PENDING", "STATUS_RETRY", "STATUS_COMPLETED", "STATUS_FAILED"),
+    *("SORT_BY_POST_AT", "SORT_BY_CREATED_AT", "SORT_ORDER_ASC", "SORT_ORDER_DESC"),
+    *("STRATEGY_FIXED", "STRATEGY_EXPONENTIAL", "PosthookError", "BadRequestError"),
+    *("AuthenticationError", "CallbackError", "ForbiddenError", "NotFoundError"),
+    *("PayloadTooLargeError", "RateLimitError", "InternalServerError", "PosthookConnectionError"),
+    *("SignatureVerificationError", "__version__", "HookSequenceData", "Page"),
+    *("PosthookTimeoutError", "Result", "build_opener"),
 }
 
 # The signatures of posthook-python 1.1.0; only base_url has another default here.
+CALLBACK, STATUS_ERROR = "url, body=None", "message, headers=None"
 FILTER = "self, start_time, end_time, limit, *, endpoint_key=None, sequence_id=None, timeout=None"
-HOOK_FIELDS = (
-    "id, path, data, post_at, status, post_duration_seconds, created_at, updated_at, domain=None, "
-    "attempts=0, failure_error='', sequence_data=None, retry_override=None, quota=None"
-)
-CLIENT = "api_key=None, *, base_url=None, timeout=30.0, signing_key=None, http_client=None"
-SCHEDULE = (
-    "self, path, *, data=None, post_at=None, post_at_local=None, timezone=None, post_in=None, "
-    "retry_override=None, timeout=None"
-)
-LIST = (
-    "self, *, status=None, limit=None, offset=None, post_at_before=None, post_at_after=None, "
-    "created_at_before=None, created_at_after=None, sort_by=None, sort_order=None, timeout=None"
-)
-LIST_ALL = "self, *, status=None, post_at_after=None, page_size=100, timeout=None"
 SIGNATURES = {
-    "Posthook": CLIENT,
+    "Posthook": "api_key=None, *, base_url=None, timeout=30.0, signing_key=None, http_client=None",
     "Posthook.close": "self",
-    "AsyncPosthook": CLIENT,
     "AsyncPosthook.close": "self",
-    "HooksService.schedule": SCHEDULE,
+    "HooksService.schedule": "self, path, *, data=None, post_at=None, post_at_local=None, "
+    "timezone=None, post_in=None, retry_override=None, timeout=None",
     "HooksService.get": "self, id, *, timeout=None",
-    "HooksService.list": LIST,
-    "HooksService.list_all": LIST_ALL,
+    "HooksService.list": "self, *, status=None, limit=None, offset=None, post_at_before=None, "
+    "post_at_after=None, created_at_before=None, created_at_after=None, sort_by=None, "
+    "sort_order=None, timeout=None",
+    "HooksService.list_all": "self, *, status=None, post_at_after=None, page_size=100, "
+    "timeout=None",
     "HooksService.delete": "self, id, *, timeout=None",
     "BulkActions.retry": "self, hook_ids, *, timeout=None",
     "BulkActions.replay": "self, hook_ids, *, timeout=None",
@@ -596,25 +552,16 @@ SIGNATURES = {
     "BulkActions.retry_by_filter": FILTER,
     "BulkActions.replay_by_filter": FILTER,
     "BulkActions.cancel_by_filter": FILTER,
-    "AsyncHooksService.schedule": SCHEDULE,
-    "AsyncHooksService.get": "self, id, *, timeout=None",
-    "AsyncHooksService.list": LIST,
-    "AsyncHooksService.list_all": LIST_ALL,
-    "AsyncHooksService.delete": "self, id, *, timeout=None",
-    "AsyncBulkActions.retry": "self, hook_ids, *, timeout=None",
-    "AsyncBulkActions.replay": "self, hook_ids, *, timeout=None",
-    "AsyncBulkActions.cancel": "self, hook_ids, *, timeout=None",
-    "AsyncBulkActions.retry_by_filter": FILTER,
-    "AsyncBulkActions.replay_by_filter": FILTER,
-    "AsyncBulkActions.cancel_by_filter": FILTER,
-    "ack": "url, body=None",
-    "nack": "url, body=None",
-    "async_ack": "url, body=None",
-    "async_nack": "url, body=None",
+    "ack": CALLBACK,
+    "nack": CALLBACK,
+    "async_ack": CALLBACK,
+    "async_nack": CALLBACK,
     "create_signatures": "signing_key=None",
     "SignaturesService": "signing_key=None",
     "SignaturesService.parse_delivery": "self, body, headers, *, signing_key=None, tolerance=300",
-    "Hook": HOOK_FIELDS,
+    "Hook": "id, path, data, post_at, status, post_duration_seconds, created_at, updated_at, "
+    "domain=None, attempts=0, failure_error='', sequence_data=None, retry_override=None, "
+    "quota=None",
     "Hook.from_dict": "data",
     "HookRetryOverride": "min_retries, delay_secs, strategy, backoff_factor=None, "
     "max_delay_secs=None, jitter=False",
@@ -629,12 +576,12 @@ SIGNATURES = {
     "Delivery": "hook_id, timestamp, path, data, body, post_at, posted_at, created_at, updated_at, "
     "ack_url=None, nack_url=None",
     "PosthookError": "message, *, status_code=None, code='', headers=None",
-    "BadRequestError": "message, headers=None",
-    "AuthenticationError": "message, headers=None",
-    "ForbiddenError": "message, headers=None",
-    "NotFoundError": "message, headers=None",
-    "PayloadTooLargeError": "message, headers=None",
-    "RateLimitError": "message, headers=None",
+    "BadRequestError": STATUS_ERROR,
+    "AuthenticationError": STATUS_ERROR,
+    "ForbiddenError": STATUS_ERROR,
+    "NotFoundError": STATUS_ERROR,
+    "PayloadTooLargeError": STATUS_ERROR,
+    "RateLimitError": STATUS_ERROR,
     "InternalServerError": "message, status_code=500, headers=None",
     "PosthookConnectionError": "message",
     "CallbackError": "message, status_code=None",
@@ -646,15 +593,16 @@ PUBLIC_CLASSES = [
     for name, value in vars(posthook).items()
     if isinstance(value, type) and value.__module__ == "posthook" and not name.startswith("_")
 ]
-PUBLIC_FUNCTIONS = [
-    value for name in posthook.__all__ if inspect.isfunction(value := getattr(posthook, name))
-]
-PUBLIC_METHODS = [
-    (owner, name)
-    for owner in PUBLIC_CLASSES
-    for name, value in vars(owner).items()
-    if not name.startswith("_")
-    and isinstance(value, (types.FunctionType, classmethod, staticmethod, property))
+PUBLIC = [
+    *((posthook, cls.__name__) for cls in PUBLIC_CLASSES),
+    *((posthook, name) for name in posthook.__all__ if inspect.isfunction(getattr(posthook, name))),
+    *(
+        (cls, name)
+        for cls in PUBLIC_CLASSES
+        for name, value in vars(cls).items()
+        if not name.startswith("_")
+        and isinstance(value, (types.FunctionType, classmethod, staticmethod, property))
+    ),
 ]
 
 # Uses the client the way a program does, and prints what it sees.
@@ -683,7 +631,6 @@ asyncio.run(main())
 import pickle
 print(repr(pickle.loads(pickle.dumps(posthook.NotFoundError("Hook not found")))))
 """
-
 PROGRAM_OUTPUT = """\
 pending
 1
@@ -693,7 +640,6 @@ completed
 /webhooks/remind
 NotFoundError(message='Hook not found', status_code=404)
 """
-
 PROGRAM_ANSWERS = [
     answer({"data": HOOK}, 201),
     answer({"data": [HOOK], "meta": {"totalItems": 1}}),
@@ -855,58 +801,40 @@ def test_the_version_begins_with_a_digit():
     assert posthook.__version__[0].isdigit()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("STATUS_PENDING", "pending"),
-        ("STATUS_RETRY", "retry"),
-        ("STATUS_COMPLETED", "completed"),
-        ("STATUS_FAILED", "failed"),
-        ("SORT_BY_POST_AT", "postAt"),
-        ("SORT_BY_CREATED_AT", "createdAt"),
-        ("SORT_ORDER_ASC", "ASC"),
-        ("SORT_ORDER_DESC", "DESC"),
-        ("STRATEGY_FIXED", "fixed"),
-        ("STRATEGY_EXPONENTIAL", "exponential"),
-    ],
-)
-def test_constants_are_those_of_posthook_python(name, value):
-    assert getattr(posthook, name) == value
+def test_constants_are_those_of_posthook_python():
+    prefixes = "STATUS_", "SORT_", "STRATEGY_"
+    assert {n: getattr(posthook, n) for n in posthook.__all__ if n.startswith(prefixes)} == {
+        "STATUS_PENDING": "pending",
+        "STATUS_RETRY": "retry",
+        "STATUS_COMPLETED": "completed",
+        "STATUS_FAILED": "failed",
+        "SORT_BY_POST_AT": "postAt",
+        "SORT_BY_CREATED_AT": "createdAt",
+        "SORT_ORDER_ASC": "ASC",
+        "SORT_ORDER_DESC": "DESC",
+        "STRATEGY_FIXED": "fixed",
+        "STRATEGY_EXPONENTIAL": "exponential",
+    }
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
-def test_signatures_are_those_of_posthook_python(name):
-    expected = inspect.signature(eval(f"lambda {SIGNATURES[name]}: None")).parameters
-    parameters = inspect.signature(operator.attrgetter(name)(posthook)).parameters
-    kept = [p.replace(annotation=p.empty) for p in parameters.values() if p.name in expected]
-    assert kept == list(expected.values())
+def test_signatures_are_those_of_posthook_python_and_what_is_added_may_be_left_out(name):
+    theirs = inspect.signature(eval(f"lambda {SIGNATURES[name]}: None")).parameters
+    ours = list(inspect.signature(operator.attrgetter(name)(posthook)).parameters.values())
+    kept = [each.replace(annotation=each.empty) for each in ours if each.name in theirs]
+    assert kept == list(theirs.values())
+    for place, added in enumerate(ours):
+        if added.name not in theirs:
+            assert added.kind is added.KEYWORD_ONLY or place >= len(theirs)
+            assert added.default is not added.empty
 
 
-@pytest.mark.parametrize("name", SIGNATURES)
-def test_parameters_of_our_own_are_keyword_only_or_last_and_have_defaults(name):
-    expected = inspect.signature(eval(f"lambda {SIGNATURES[name]}: None")).parameters
-    parameters = list(inspect.signature(operator.attrgetter(name)(posthook)).parameters.values())
-    for place, parameter in enumerate(parameters):
-        if parameter.name not in expected:
-            assert parameter.kind is parameter.KEYWORD_ONLY or place >= len(expected)
-            assert parameter.default is not parameter.empty
-
-
-@pytest.mark.parametrize("function", PUBLIC_FUNCTIONS + PUBLIC_CLASSES, ids=lambda it: it.__name__)
-def test_functions_and_classes_have_signatures_and_docstrings_of_their_own(function):
-    assert inspect.signature(function)
-    documentation = vars(function).get("__doc__", function.__doc__)
-    assert documentation.strip()
-    assert not documentation.startswith(f"{function.__name__}(")  # as dataclasses write them
-
-
-@pytest.mark.parametrize(
-    ("owner", "name"), PUBLIC_METHODS, ids=lambda it: getattr(it, "__name__", it)
-)
-def test_methods_have_signatures_and_docstrings(owner, name):
-    method = inspect.getattr_static(owner, name)
-    assert method.__doc__.strip()
-    assert isinstance(method, property) or inspect.signature(getattr(owner, name))
+@pytest.mark.parametrize(("owner", "name"), PUBLIC, ids=lambda it: getattr(it, "__name__", it))
+def test_everything_public_has_a_docstring_of_its_own_and_a_signature(owner, name):
+    public = inspect.getattr_static(owner, name)
+    assert public.__doc__.strip()
+    assert not public.__doc__.startswith(f"{name}(")  # as dataclasses write them
+    assert isinstance(public, property) or inspect.signature(getattr(owner, name))
 
 
 def test_the_module_is_documented():
@@ -917,49 +845,39 @@ def test_the_module_is_documented():
 # 2. Errors
 # ==================================================================================================
 
-STATUSES = [
-    (400, "BadRequestError", "bad_request"),
-    (401, "AuthenticationError", "authentication_error"),
-    (403, "ForbiddenError", "forbidden"),
-    (404, "NotFoundError", "not_found"),
-    (413, "PayloadTooLargeError", "payload_too_large"),
-    (429, "RateLimitError", "rate_limit_exceeded"),
-    (500, "InternalServerError", "internal_error"),
-    (502, "InternalServerError", "internal_error"),
-    (503, "InternalServerError", "internal_error"),
-    (599, "InternalServerError", "internal_error"),
-    (300, "PosthookError", "unknown_error"),
-    (302, "PosthookError", "unknown_error"),
-    (402, "PosthookError", "unknown_error"),
-    (499, "PosthookError", "unknown_error"),
-    (600, "PosthookError", "unknown_error"),
-    (999, "PosthookError", "unknown_error"),
-]
-
 ERRORS = [value for value in PUBLIC_CLASSES if issubclass(value, posthook.PosthookError)]
 
 
-def filled(error):
-    """``error`` with a value in every public attribute, as some caller could have set it."""
-    for name in ("body", "retry_after", "quota", "maybe_sent", "reason"):
-        if hasattr(error, name):
-            setattr(error, name, f"a value of {name}")
-    return error
+def answered(body, call=lambda hooks: hooks.get("a"), status=200, **headers):
+    """What ``call(hooks)`` makes of an answer; ``body`` is JSON unless it is bytes."""
+    with Script(answer(body, status, **headers)) as server, client(server) as posthooks:
+        return call(posthooks.hooks)
 
 
-def raised(call):
-    """The PosthookError that ``call()`` raises."""
-    with pytest.raises(posthook.PosthookError) as info:
-        call()
-    return info.value
+def copies(original):
+    """Its copies, in each way that Python has to make one."""
+    pickles = [pickle.dumps(original, number) for number in range(pickle.HIGHEST_PROTOCOL + 1)]
+    return [copy.copy(original), copy.deepcopy(original), *map(pickle.loads, pickles)]
 
 
-@pytest.mark.parametrize(("status", "name", "code"), STATUSES)
+@pytest.mark.parametrize(
+    ("status", "name", "code"),
+    [
+        (400, "BadRequestError", "bad_request"),
+        (401, "AuthenticationError", "authentication_error"),
+        (403, "ForbiddenError", "forbidden"),
+        (404, "NotFoundError", "not_found"),
+        (413, "PayloadTooLargeError", "payload_too_large"),
+        (429, "RateLimitError", "rate_limit_exceeded"),
+        *[(status, "InternalServerError", "internal_error") for status in (500, 502, 503, 599)],
+        *[(status, "PosthookError", "unknown_error") for status in (300, 302, 402, 499, 600, 999)],
+    ],
+)
 def test_an_answer_that_is_not_2xx_is_the_error_of_its_status(status, name, code):
-    with Script(answer({"error": "It failed"}, status)) as server, client(server) as posthooks:
-        error = raised(lambda: posthooks.hooks.get("a"))
+    error = failure(answered, {"error": "It failed"}, status=status, retry_after="7")
     assert type(error) is getattr(posthook, name)
     assert (error.status_code, error.code, error.message) == (status, code, "It failed")
+    assert error.retry_after == 7.0
 
 
 @pytest.mark.parametrize(
@@ -986,26 +904,24 @@ def test_every_error_can_be_made_of_a_message_alone(name, status, code):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "keywords", "found"),
+    ("error", "found"),
     [
-        ((), {}, (500, None)),
-        ((503,), {}, (503, None)),
-        ((503, {"A": "b"}), {}, (503, {"A": "b"})),
-        ((), {"status_code": 504, "headers": {"A": "b"}}, (504, {"A": "b"})),
+        (
+            posthook.PosthookError("No", status_code=418, code="teapot", headers={"A": "b"}),
+            (418, "teapot", {"A": "b"}),
+        ),
+        (posthook.InternalServerError("No", 503), (503, "internal_error", None)),
+        (posthook.InternalServerError("No", 503, {"A": "b"}), (503, "internal_error", {"A": "b"})),
+        (
+            posthook.InternalServerError("No", status_code=504, headers={"A": "b"}),
+            (504, "internal_error", {"A": "b"}),
+        ),
+        (posthook.CallbackError("ack failed: 410", 410), (410, "callback_error", None)),
     ],
+    ids=repr,
 )
-def test_a_server_error_takes_its_status_and_headers_in_either_form(arguments, keywords, found):
-    error = posthook.InternalServerError("It failed", *arguments, **keywords)
-    assert (error.status_code, error.headers) == found
-
-
-def test_a_plain_error_takes_status_code_and_headers_as_keywords():
-    error = posthook.PosthookError("No", status_code=418, code="teapot", headers={"A": "b"})
-    assert (error.status_code, error.code, error.headers) == (418, "teapot", {"A": "b"})
-
-
-def test_a_callback_error_takes_its_status_by_position():
-    assert posthook.CallbackError("ack failed: 410", 410).status_code == 410
+def test_some_errors_take_more_than_a_message(error, found):
+    assert (error.status_code, error.code, error.headers) == found
 
 
 @pytest.mark.parametrize("cls", ERRORS)
@@ -1013,6 +929,7 @@ def test_errors_show_their_message_and_nothing_else(cls):
     error = cls("a hook is gone: \u00fc\n")
     assert str(error) == error.message == "a hook is gone: \u00fc\n"
     assert error.args == (error.message,)
+    assert repr(error).startswith(f"{cls.__name__}(message='a hook is gone: \u00fc\\n'")
 
 
 @pytest.mark.parametrize("cls", ERRORS)
@@ -1021,58 +938,45 @@ def test_the_message_of_an_error_is_never_empty(cls):
 
 
 @pytest.mark.parametrize("cls", ERRORS)
-def test_the_repr_of_an_error_tells_class_and_message(cls):
-    assert repr(cls("gone")).startswith(f"{cls.__name__}(message='gone'")
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("cls", ERRORS)
-def test_errors_pickle_whole(cls, protocol):
-    error = filled(cls("gone"))
-    again = pickle.loads(pickle.dumps(error, protocol))
-    assert type(again) is cls
-    assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
-
-
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
-@pytest.mark.parametrize("cls", ERRORS)
-def test_errors_copy_whole(cls, copied):
-    error = filled(cls("gone"))
-    again = copied(error)
-    assert type(again) is cls
-    assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
+def test_errors_pickle_and_copy_with_every_attribute(cls):
+    error = cls("gone")
+    for name in ("body", "retry_after", "quota", "maybe_sent", "reason"):
+        if hasattr(error, name):
+            setattr(error, name, f"a value of {name}")
+    for again in copies(error):
+        assert type(again) is cls
+        assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
 
 
 def test_an_error_of_an_answer_pickles_with_all_that_the_answer_said():
-    headers = {"retry_after": "7", "posthook_hookquota_limit": "5"}
-    with Script(answer({"error": "Enough"}, 429, **headers)) as server, client(server) as posthooks:
-        error = raised(lambda: posthooks.hooks.get("a"))
+    error = failure(answered, {"error": "No"}, status=429, x_a="Abc", posthook_hookquota_limit=5)
     again = pickle.loads(pickle.dumps(error))
     assert vars(again) == vars(error)
-    assert again.headers["Retry-After"] == "7"
+    assert again.headers["X-A"] == "Abc"
     assert again.quota == posthook.QuotaInfo(5, 0, 0, None)
 
 
-def test_every_error_but_a_timeout_derives_from_posthook_error_alone():
-    foreign = {
-        cls.__name__: [base.__name__ for base in cls.__mro__ if base.__module__ == "builtins"]
+def test_a_rate_limit_error_has_neither_quota_nor_pause_that_the_server_does_not_tell():
+    error = failure(answered, {"error": "Enough"}, status=429)
+    assert (error.quota, error.retry_after) == (None, None)
+
+
+def test_errors_derive_from_posthook_error_alone_and_a_timeout_from_python_s_too():
+    bases = {
+        cls.__name__: [base.__name__ for base in cls.__mro__[1:] if base.__name__[0] != "_"]
         for cls in ERRORS
     }
     plain = ["Exception", "BaseException", "object"]
-    assert foreign.pop("PosthookTimeoutError") == ["TimeoutError", "OSError", *plain]
-    assert len(foreign) == 11
-    assert all(bases == plain for bases in foreign.values())
+    timeout = ["PosthookConnectionError", "PosthookError", "TimeoutError", "OSError", *plain]
+    assert bases.pop("PosthookError") == plain
+    assert bases.pop("PosthookTimeoutError") == timeout
+    assert list(bases.values()) == [["PosthookError", *plain]] * 10
 
 
-def test_a_timeout_is_a_connection_error_and_a_timeout_error_of_python():
-    assert issubclass(posthook.PosthookTimeoutError, posthook.PosthookConnectionError)
-    assert issubclass(posthook.PosthookTimeoutError, TimeoutError)
-    assert posthook.PosthookTimeoutError("late", maybe_sent=False).maybe_sent is False
-
-
-def test_a_connection_error_may_have_been_sent_unless_it_says_otherwise():
-    assert posthook.PosthookConnectionError("reset").maybe_sent is True
-    assert posthook.PosthookConnectionError("refused", maybe_sent=False).maybe_sent is False
+@pytest.mark.parametrize("cls", [posthook.PosthookConnectionError, posthook.PosthookTimeoutError])
+def test_a_connection_error_may_have_been_sent_unless_it_says_otherwise(cls):
+    assert cls("reset").maybe_sent is True
+    assert cls("refused", maybe_sent=False).maybe_sent is False
 
 
 def test_a_signature_error_has_a_reason():
@@ -1088,12 +992,8 @@ def test_headers_of_an_error_are_looked_up_in_any_case(name):
 
 def test_headers_of_an_error_that_are_not_there_are_a_dict_s_missing_keys():
     headers = posthook.RateLimitError("Enough", {"Retry-After": "7"}).headers
-    assert (headers.get("X"), headers.get("X", "-"), "X" in headers, 5 in headers) == (
-        None,
-        "-",
-        False,
-        False,
-    )
+    assert (headers.get("X"), headers.get("X", "-")) == (None, "-")
+    assert ("X" in headers, 5 in headers) == (False, False)
     with pytest.raises(KeyError, match="X"):
         headers["X"]
 
@@ -1105,62 +1005,30 @@ def test_headers_of_an_error_equal_the_dict_that_was_passed_in():
     assert posthook.RateLimitError("Enough", {}).headers == {}
 
 
-def test_headers_of_an_error_are_the_server_s():
-    with Script(answer({"error": "No"}, 400, x_request="Abc")) as server, client(server) as it:
-        error = raised(lambda: it.hooks.get("a"))
-    assert error.headers["X-Request"] == "Abc"
+@pytest.mark.parametrize("text", ["path is required", "  spaces and \n\u00fc stay "])
+def test_the_message_of_an_error_is_the_text_that_the_server_gives(text):
+    assert failure(answered, {"error": text}, status=400).message == text
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    "body",
     [
-        (b'{"error": "path is required"}', "path is required"),
-        (b'{"error": "  spaces and \\n\\u00fc stay "}', "  spaces and \n\u00fc stay "),
-        (b'{"error": ""}', "HTTP 400"),
-        (b'{"error": " "}', "HTTP 400"),
-        (b'{"error": null}', "HTTP 400"),
-        (b'{"error": {"message": "x"}}', "HTTP 400"),
-        (b'{"error": 5}', "HTTP 400"),
-        (b'{"message": "x"}', "HTTP 400"),
-        (b'["error"]', "HTTP 400"),
-        (b"<html>Bad Request</html>", "HTTP 400"),
-        (b"\xff\xfe", "HTTP 400"),
-        (b"[" * 100_000, "HTTP 400"),
-        (b"", "HTTP 400"),
+        *(b'{"error": ""}', b'{"error": " "}', b'{"error": null}', b'{"error": {"message": "x"}}'),
+        *(b'{"error": 5}', b'{"message": "x"}', b'["error"]', b"<html>Bad Request</html>"),
+        *(b"\xff\xfe", b"[" * 100_000, b""),
     ],
+    ids=lambda body: ascii(body)[:30],
 )
-def test_the_message_is_the_server_s_error_text_or_the_status(body, message):
-    with Script(answer(body, 400)) as server, client(server) as posthooks:
-        error = raised(lambda: posthooks.hooks.get("a"))
-    assert error.message == message
-    assert error.body == body.decode(errors="replace")
+def test_without_a_text_of_the_server_the_message_is_the_status(body):
+    error = failure(answered, body, status=400)
+    assert (error.message, error.body) == ("HTTP 400", body.decode(errors="replace"))
 
 
-def test_not_modified_is_no_result():
-    with Script(answer(b"", 304)) as server, client(server) as posthooks:
-        error = raised(lambda: posthooks.hooks.get("a"))
-    assert (type(error), error.status_code) == (posthook.PosthookError, 304)
-
-
-@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308, 399])
-def test_a_redirect_says_what_to_check(status):
-    moved = answer(b"", status, location="https://example.com/")
-    with Script(moved) as server, client(server) as posthooks:
-        error = raised(lambda: posthooks.hooks.get("a"))
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 399])
+def test_a_redirect_is_no_result_and_says_what_to_check(status):
+    error = failure(answered, b"", status=status, location="https://example.com/")
+    assert (type(error), error.status_code) == (posthook.PosthookError, status)
     assert error.message == f"HTTP {status}: redirects are not followed, check base_url"
-
-
-def test_a_rate_limit_error_tells_the_quota():
-    quota = {"posthook_hookquota_limit": "100", "posthook_hookquota_usage": "100"}
-    with Script(answer({"error": "Enough"}, 429, **quota)) as server, client(server) as posthooks:
-        error = raised(lambda: posthooks.hooks.schedule("/p", post_in="5m"))
-    assert error.quota == posthook.QuotaInfo(100, 100, 0, None)
-
-
-def test_a_rate_limit_error_without_quota_headers_has_none():
-    with Script(answer({"error": "Enough"}, 429)) as server, client(server) as posthooks:
-        error = raised(lambda: posthooks.hooks.schedule("/p", post_in="5m"))
-    assert (error.quota, error.retry_after) == (None, None)
 
 
 # ==================================================================================================
@@ -1223,15 +1091,8 @@ def test_the_annotations_of_a_model_can_be_evaluated(model):
 
 @pytest.mark.parametrize("model", MODELS, ids=name_of)
 def test_models_are_dataclasses_that_pickle_and_copy(model):
-    assert all(
-        again == model and type(again) is type(model)
-        for again in (
-            *(pickle.loads(pickle.dumps(model, p)) for p in range(pickle.HIGHEST_PROTOCOL + 1)),
-            copy.copy(model),
-            copy.deepcopy(model),
-            dataclasses.replace(model),
-        )
-    )
+    for again in (*copies(model), dataclasses.replace(model)):
+        assert again == model and type(again) is type(model)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=name_of)
@@ -1275,19 +1136,22 @@ def test_the_repr_of_a_hook_shows_what_identifies_it():
     assert "raw=" not in shown
 
 
-@pytest.mark.parametrize("cls", [*map(type, MODELS)], ids=lambda cls: cls.__name__)
-def test_the_repr_of_a_model_shortens_what_is_long(cls):
-    count = len(dataclasses.fields(cls))
-    assert len(repr(cls(*["x" * 10_000] * count))) < 200 * count
-
-
-def test_the_repr_of_a_hook_stays_short_whatever_it_carries():
-    data = {
-        "text": "x" * 60_000,
-        "list": list(range(60_000)),
-        "deep": json.loads("[" * 50 + "]" * 50),
-    }
-    assert len(repr(posthook.Hook.from_dict({**WHOLE_HOOK, "data": data}))) < 1200
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 10_000,
+        {
+            "text": "x" * 60_000,
+            "list": list(range(60_000)),
+            "deep": json.loads("[" * 50 + "]" * 50),
+        },
+    ],
+    ids=["text", "JSON"],
+)
+@pytest.mark.parametrize("model", MODELS, ids=name_of)
+def test_the_repr_of_a_model_shortens_what_is_long(model, value):
+    count = len(dataclasses.fields(model))
+    assert len(repr(type(model)(*[value] * count))) < 300 * count
 
 
 def test_every_field_of_a_hook_is_read():
@@ -1330,19 +1194,16 @@ def test_missing_fields_of_a_hook_take_their_defaults():
 
 
 @pytest.mark.parametrize("value", [None, True, [], {}, [1], {"a": 1}, -(10**400), "1e5"], ids=ascii)
-@pytest.mark.parametrize("name", [name for name in WHOLE_HOOK if name not in ("data", "tryAt")])
-def test_null_or_badly_typed_fields_of_a_hook_take_their_defaults(name, value):
-    hook = posthook.Hook.from_dict({name: value})
-    if isinstance(value, str) and name in ("id", "path", "status", "domain", "failureError"):
-        assert value in dataclasses.astuple(hook)
-    elif type(value) is int and name == "attempts":
-        assert hook.attempts == value
-    elif value == {"a": 1} and name == "sequenceData":
-        assert hook.sequence_data == posthook.HookSequenceData("", "", "")
-    elif value == {"a": 1} and name == "retryOverride":
-        assert hook.retry_override == posthook.HookRetryOverride(0, 0, "")
-    else:
-        assert hook == EMPTY_HOOK
+def test_null_or_badly_typed_fields_of_a_hook_take_their_defaults(value):
+    for name, usual in WHOLE_HOOK.items():
+        if name != "data" and not (value and type(value) is type(usual)):
+            assert posthook.Hook.from_dict({name: value}) == EMPTY_HOOK, name
+
+
+def test_missing_fields_of_a_hook_s_objects_take_their_defaults():
+    hook = posthook.Hook.from_dict({"sequenceData": {"a": 1}, "retryOverride": {"a": 1}})
+    assert hook.sequence_data == posthook.HookSequenceData("", "", "")
+    assert hook.retry_override == posthook.HookRetryOverride(0, 0, "")
 
 
 @pytest.mark.parametrize("data", [None, 0, False, "", [], {}, 1.5, "text", [None, {"a": []}]])
@@ -1370,14 +1231,7 @@ def test_hooks_made_without_raw_do_not_share_one():
 @pytest.mark.parametrize(
     ("override", "sent"),
     [
-        (
-            posthook.HookRetryOverride(3, 10, "fixed"),
-            {"minRetries": 3, "delaySecs": 10, "strategy": "fixed"},
-        ),
-        (
-            posthook.HookRetryOverride(0, 0, ""),
-            {"minRetries": 0, "delaySecs": 0, "strategy": ""},
-        ),
+        (posthook.HookRetryOverride(0, 0, ""), {"minRetries": 0, "delaySecs": 0, "strategy": ""}),
         (
             posthook.HookRetryOverride(1, 5, "exponential", 1.5, 3600, True),
             {
@@ -1437,11 +1291,10 @@ def test_a_page_is_a_list_with_a_cursor_and_a_total():
     assert (posthook.Page().cursor, posthook.Page().total_items) == (None, None)
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_page_pickles_whole(protocol):
+def test_a_page_pickles_and_copies_whole():
     page = posthook.Page([EMPTY_HOOK], cursor="c", total_items=5)
-    again = pickle.loads(pickle.dumps(page, protocol))
-    assert (type(again), again, vars(again)) == (posthook.Page, page, vars(page))
+    for again in copies(page):
+        assert (type(again), again, vars(again)) == (posthook.Page, page, vars(page))
 
 
 @pytest.mark.parametrize(
@@ -1470,29 +1323,29 @@ def test_the_time_of_an_accepted_result_is_a_number(timeout):
         posthook.Result.accept(timeout)
 
 
-READABLE_TIMES = [
-    ("2026-03-01T12:00:00Z", utc(2026, 3, 1, 12)),
-    ("2026-03-01t12:00:00z", utc(2026, 3, 1, 12)),
-    ("2026-03-01 12:00:00Z", utc(2026, 3, 1, 12)),
-    ("2026-03-01T12:00:00+02:00", utc(2026, 3, 1, 10)),
-    ("2026-03-01T12:00:00-05:30", utc(2026, 3, 1, 17, 30)),
-    ("2026-03-01T12:00:00-00:00", utc(2026, 3, 1, 12)),
-    ("2026-03-01T23:59:60Z", utc(2026, 3, 2)),
-    ("2026-03-01T23:59:60.5+00:00", utc(2026, 3, 2, 0, 0, 0, 500_000)),
-    ("0001-01-01T00:00:00Z", NO_TIME),
-    ("9999-12-31T23:59:59.999999999Z", utc(9999, 12, 31, 23, 59, 59, 999_999)),
-    *(
-        (f"2026-03-01T12:00:00.{'987654321'[:digits]}Z", utc(2026, 3, 1, 12, 0, 0, micros))
-        for digits, micros in enumerate(
-            (900_000, 980_000, 987_000, 987_600, 987_650, *[987_654] * 4), 1
-        )
-    ),
-    ("2026-03-01T12:00:00.000000999+00:00", utc(2026, 3, 1, 12)),
-    ("2026-03-01T12:00:00.1234567890123z", utc(2026, 3, 1, 12, 0, 0, 123_456)),
-]
-
-
-@pytest.mark.parametrize(("text", "moment"), READABLE_TIMES)
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-03-01T12:00:00Z", utc(2026, 3, 1, 12)),
+        ("2026-03-01t12:00:00z", utc(2026, 3, 1, 12)),
+        ("2026-03-01 12:00:00Z", utc(2026, 3, 1, 12)),
+        ("2026-03-01T12:00:00+02:00", utc(2026, 3, 1, 10)),
+        ("2026-03-01T12:00:00-05:30", utc(2026, 3, 1, 17, 30)),
+        ("2026-03-01T12:00:00-00:00", utc(2026, 3, 1, 12)),
+        ("2026-03-01T23:59:60Z", utc(2026, 3, 2)),
+        ("2026-03-01T23:59:60.5+00:00", utc(2026, 3, 2, 0, 0, 0, 500_000)),
+        ("0001-01-01T00:00:00Z", NO_TIME),
+        ("9999-12-31T23:59:59.999999999Z", utc(9999, 12, 31, 23, 59, 59, 999_999)),
+        *(
+            (f"2026-03-01T12:00:00.{'987654321'[:digits]}Z", utc(2026, 3, 1, 12, 0, 0, micros))
+            for digits, micros in enumerate(
+                (900_000, 980_000, 987_000, 987_600, 987_650, *[987_654] * 4), 1
+            )
+        ),
+        ("2026-03-01T12:00:00.000000999+00:00", utc(2026, 3, 1, 12)),
+        ("2026-03-01T12:00:00.1234567890123z", utc(2026, 3, 1, 12, 0, 0, 123_456)),
+    ],
+)
 def test_times_of_rfc_3339_are_read_in_every_form_and_cut_to_microseconds(text, moment):
     read = posthook.Hook.from_dict({"postAt": text}).post_at
     assert read == moment
@@ -1500,40 +1353,21 @@ def test_times_of_rfc_3339_are_read_in_every_form_and_cut_to_microseconds(text, 
     assert posthook._parse_time(text) == moment
 
 
-UNREADABLE_TIMES = [
-    "",
-    " ",
-    "yesterday",
-    "2026-03-01",
-    "2026-03-01T12:00:00",
-    "2026-13-01T12:00:00Z",
-    "2026-02-30T12:00:00Z",
-    "2026-03-01T25:00:00Z",
-    "2026-03-01T12:60:00Z",
-    "2026-03-01T12:00:61Z",
-    "2026-03-01T12:00:00+24:00",
-    "2026-03-01T12:00:00Z ",
-    "2026-03-01T12:00:00Z\n",
-    " 2026-03-01T12:00:00Z",
-    "0000-01-01T00:00:00Z",
-    "9999-12-31T23:59:60Z",
-    "99999-01-01T00:00:00Z",
-    "2026-03-01T12:00:00Zulu",
-    "\uff12026-03-01T12:00:00Z",
-    "2026-03-01T12:00:00.\u0661Z",
-    "2026-03-01T12:00:00\ud800",
-    "2026-03-01T12:00:00." + "1" * 100_000,
-    "1772366400",
-]
-
-
-@pytest.mark.parametrize("text", UNREADABLE_TIMES, ids=lambda text: ascii(text)[:40])
-def test_a_time_that_cannot_be_read_is_the_first_of_all(text):
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "yesterday", "1772366400", "2026-03-01", "2026-03-01T12:00:00"),
+        *("2026-13-01T12:00:00Z", "2026-02-30T12:00:00Z", "2026-03-01T25:00:00Z"),
+        *("2026-03-01T12:60:00Z", "2026-03-01T12:00:61Z", "2026-03-01T12:00:00+24:00"),
+        *("2026-03-01T12:00:00Z ", "2026-03-01T12:00:00Z\n", " 2026-03-01T12:00:00Z"),
+        *("0000-01-01T00:00:00Z", "9999-12-31T23:59:60Z", "99999-01-01T00:00:00Z"),
+        *("2026-03-01T12:00:00Zulu", "\uff12026-03-01T12:00:00Z", "2026-03-01T12:00:00.\u0661Z"),
+        *("2026-03-01T12:00:00\ud800", "2026-03-01T12:00:00." + "1" * 100_000),
+    ],
+    ids=lambda text: ascii(text)[:40],
+)
+def test_a_time_that_cannot_be_read_is_the_first_of_all_where_it_is_not_refused(text):
     assert posthook.Hook.from_dict({"postAt": text}).post_at == NO_TIME
-
-
-@pytest.mark.parametrize("text", UNREADABLE_TIMES, ids=lambda text: ascii(text)[:40])
-def test_the_strict_reader_of_times_refuses_them(text):
     with pytest.raises((ValueError, OverflowError)):
         posthook._parse_time(text)
 
@@ -1589,18 +1423,7 @@ def test_durations_are_read_as_seconds(text, seconds):
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "5",
-        "m",
-        "1.5h",
-        "30m1h",
-        "1h 30m",
-        "-5m",
-        "5M",
-        "1w",
-        "1ms",
-        "5m5m",
-        "\u0665m",
+        *("", "5", "m", "1.5h", "30m1h", "1h 30m", "-5m", "5M", "1w", "1ms", "5m5m", "\u0665m"),
         "9" * 13 + "s",
     ],
     ids=ascii,
@@ -1633,12 +1456,12 @@ HEADERS = {STAMP: str(AT), SIGNATURE: V1}
 service = posthook.SignaturesService(KEY)
 
 
-def parse(body: Any = BODY, headers: Any = HEADERS, **options: Any) -> posthook.Delivery:
+def parse(body=BODY, headers=HEADERS, **options):
     """Verify the vendor's example, or what is given instead of parts of it."""
     return service.parse_delivery(body, headers, **{"now": AT, **options})
 
 
-def refused(*arguments: Any, **options: Any) -> posthook.SignatureVerificationError:
+def refused(*arguments, **options):
     """The refusal of a delivery that must not be trusted."""
     with pytest.raises(posthook.SignatureVerificationError) as caught:
         parse(*arguments, **options)
@@ -1650,24 +1473,23 @@ def refused(*arguments: Any, **options: Any) -> posthook.SignatureVerificationEr
     return error
 
 
-def signed(payload: object) -> tuple[bytes, dict[str, str]]:
+def signed(payload):
     """A body that Posthook signed at AT, whatever is in it, with its headers."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     return body, service.sign(body, timestamp=AT)
 
 
 def test_a_delivery_is_what_the_signed_body_says():
-    utc = timezone.utc
     assert parse() == posthook.Delivery(
         hook_id="e5405623-2c1c-460e-9737-c884f7f59035",
         timestamp=AT,
         path="/webhooks/remind",
         data={"user_id": "usr_123"},
         body=BODY,
-        post_at=datetime(2026, 1, 1, 12, tzinfo=utc),
-        posted_at=datetime(2026, 1, 1, 12, 0, 0, 123_000, tzinfo=utc),
-        created_at=datetime(2025, 12, 31, 12, tzinfo=utc),
-        updated_at=datetime(2025, 12, 31, 12, tzinfo=utc),
+        post_at=utc(2026, 1, 1, 12),
+        posted_at=utc(2026, 1, 1, 12, 0, 0, 123_000),
+        created_at=utc(2025, 12, 31, 12),
+        updated_at=utc(2025, 12, 31, 12),
         ack_url=None,
         nack_url=None,
     )
@@ -1712,22 +1534,8 @@ def test_a_text_that_utf_8_cannot_hold_is_no_delivery():
 class Text(str):
     """A text of a framework's own class, which shows itself differently."""
 
-    def __str__(self) -> str:
+    def __str__(self):
         return "shown"
-
-
-class Items:
-    """Headers as many frameworks have them: with items(), but no mapping."""
-
-    def items(self) -> list[tuple[str, str]]:
-        return [("host", "example.com"), *HEADERS.items()]
-
-
-def message() -> Message:
-    headers = Message()
-    for name, value in HEADERS.items():
-        headers[name] = value
-    return headers
 
 
 @pytest.mark.parametrize(
@@ -1744,8 +1552,8 @@ def message() -> Message:
         {Text(name): Text(value) for name, value in HEADERS.items()},
         {"HTTP_POSTHOOK_TIMESTAMP": str(AT), "HTTP_POSTHOOK_SIGNATURE": V1, "wsgi.input": None},
         WsgiHeaders(list(HEADERS.items())),
-        message(),
-        Items(),
+        message_from_string(f"{STAMP}: {AT}\n{SIGNATURE}: {V1}\n"),
+        types.SimpleNamespace(items=HEADERS.items),  # no mapping
         {**HEADERS, None: "x", 1: "x", b"\xff": b"\xff", "\ud800": object(), ("a",): []},
         {STAMP: f" {AT}\t", SIGNATURE: V1},
         {STAMP: [str(AT), str(AT)], SIGNATURE: V1},
@@ -1785,22 +1593,9 @@ def test_one_right_signature_among_others_is_enough(signature):
 @pytest.mark.parametrize(
     "signature",
     [
-        OTHER_V1,
-        RETIRING_V1,
-        "v2" + V1[2:],
-        "V" + V1[1:],
-        V1[3:],
-        V1[:-1],
-        V1 + "0",
-        "x" + V1,
-        V1 + ";",
-        V1 + "\ud800",
-        V1 + "é",
-        b"\xff\xfe",
-        "",
-        "v1," * 400_000,
-        V1[:-1] * 15_000,
-        f"{OTHER_V1} " * 15_000,
+        *(OTHER_V1, RETIRING_V1, "v2" + V1[2:], "V" + V1[1:], V1[3:], V1[:-1], V1 + "0", "x" + V1),
+        *(V1 + ";", V1 + "\ud800", V1 + "é", b"\xff\xfe", ""),
+        *("v1," * 400_000, V1[:-1] * 15_000, f"{OTHER_V1} " * 15_000),
     ],
     ids=lambda signature: repr(signature[:80]),
 )
@@ -1820,11 +1615,8 @@ def test_every_changed_byte_of_a_body_is_found():
 @pytest.mark.parametrize(
     ("headers", "text"),
     [
-        ({}, "Missing Posthook-Timestamp"),
-        ("", "Missing Posthook-Timestamp"),
-        ({SIGNATURE: V1}, "Missing Posthook-Timestamp"),
-        ({STAMP: None, SIGNATURE: V1}, "Missing Posthook-Timestamp"),
-        ({STAMP: [], SIGNATURE: V1}, "Missing Posthook-Timestamp"),
+        *[(it, "Missing Posthook-Timestamp") for it in ({}, "", {SIGNATURE: V1})],
+        *[({STAMP: it, SIGNATURE: V1}, "Missing Posthook-Timestamp") for it in (None, [])],
         ({STAMP: str(AT)}, "Missing Posthook-Signature"),
         ({STAMP: str(AT), SIGNATURE: [5, None]}, "Missing Posthook-Signature"),
         ({STAMP: str(AT), "X-Ph-Signature": service.sign(BODY)["X-Ph-Signature"]}, "Missing"),
@@ -1858,19 +1650,14 @@ def test_a_timestamp_is_signed_as_it_is_written():
 @pytest.mark.parametrize(
     ("late", "tolerance", "reason"),
     [
-        (300, 300, None),
-        (300.9, 300, None),
-        (-300, 300, None),
-        (301, 300, "too_old"),
-        (-301, 300, "in_future"),
+        *[(late, 300, None) for late in (300, 300.9, -300)],
+        *[(10**9, tolerance, None) for tolerance in (10**30, float("inf"))],
         (0, 0, None),
+        *[(late, 300, "too_old") for late in (301, float("nan"))],
+        *[(0, tolerance, "too_old") for tolerance in (-1, float("nan"))],
         (1, 0, "too_old"),
+        (-301, 300, "in_future"),
         (-1, 0, "in_future"),
-        (10**9, 10**30, None),
-        (10**9, float("inf"), None),
-        (0, float("nan"), "too_old"),
-        (0, -1, "too_old"),
-        (float("nan"), 300, "too_old"),
     ],
 )
 def test_a_delivery_is_taken_within_the_tolerance_either_way(late, tolerance, reason):
@@ -1904,29 +1691,18 @@ def test_a_signed_body_that_is_no_json_object_is_a_bad_payload(payload):
 def test_whatever_stands_in_a_signed_object_the_fields_have_their_types(value):
     names = ("id", "path", "data", "postAt", "postedAt", "createdAt", "updatedAt")
     delivery = parse(*signed(dict.fromkeys(names, value)))
-    never = datetime.min.replace(tzinfo=timezone.utc)
     text = value if isinstance(value, str) else ""
     assert (delivery.hook_id, delivery.path, delivery.data) == (text, text, value)
-    assert [delivery.post_at, delivery.posted_at, delivery.created_at] == [never] * 3
+    assert [delivery.post_at, delivery.posted_at, delivery.created_at] == [NO_TIME] * 3
     assert repr(delivery).startswith("Delivery(")
 
 
-@pytest.mark.parametrize(
-    ("text", "microsecond"),
-    [
-        ("2026-03-01T12:00:00Z", 0),
-        ("2026-03-01T12:00:00.1Z", 100_000),
-        ("2026-03-01T12:00:00.123456999Z", 123_456),
-        ("2026-03-01t12:00:00.123z", 123_000),
-        ("2026-03-01T13:30:00.123+01:30", 123_000),
-        ("2026-03-01T11:59:60.5Z", 500_000),
-    ],
-)
-def test_each_of_a_deliverys_times_is_read_to_the_microsecond(text, microsecond):
-    expected = datetime(2026, 3, 1, 12, 0, 0, microsecond, tzinfo=timezone.utc)
-    for place, name in enumerate(("postAt", "postedAt", "createdAt", "updatedAt")):
-        it = parse(*signed({name: text}))
-        assert [it.post_at, it.posted_at, it.created_at, it.updated_at].index(expected) == place
+def test_each_of_a_deliverys_times_is_read_to_the_microsecond():
+    names = ("postAt", "postedAt", "createdAt", "updatedAt")
+    texts = {name: f"2026-03-01T13:30:00.00000{n}999+01:30" for n, name in enumerate(names)}
+    it = parse(*signed(texts))
+    times = [it.post_at, it.posted_at, it.created_at, it.updated_at]
+    assert times == [utc(2026, 3, 1, 12, 0, 0, microsecond) for microsecond in range(4)]
 
 
 @pytest.mark.parametrize(
@@ -2051,29 +1827,23 @@ def test_a_fuzzer_finds_no_forgery_and_no_other_exception():
     assert accepted > 200
 
 
-def fuzzed(chance: random.Random) -> tuple[bytes, list[tuple[Any, Any]]]:
+def fuzzed(chance):
     """A signed delivery with up to three faults in it."""
     body, headers = signed(chance.choice([BODY, b"{}", b"[]", b'{"id":5}', b'{"data":NaN}', b""]))
-    pairs: list[tuple[Any, Any]] = list(headers.items())
+    pairs = list(headers.items())
     for _ in range(chance.randrange(4)):
         at = chance.randrange(len(pairs))
         name, value = pairs[at]
-        fault = chance.randrange(6)
-        if fault == 0:
-            cut = chance.randrange(len(body) + 1)
-            body = body[:cut] + bytes(chance.choices(range(256), k=2)) + body[cut + 1 :]
-        elif fault == 1:
-            pairs[at] = (name, chance.choice([value.upper(), value + " ", "", "v1," + "0" * 64]))
-        elif fault == 2:
-            cut = chance.randrange(len(value) + 1)
-            odd = chance.choice([",", " ", "\0", "\ud800", "\u0660", "v1,", "9" * 30, "é"])
-            pairs[at] = (name, value[:cut] + odd + value[cut + chance.randrange(2) :])
-        elif fault == 3:
-            pairs.insert(chance.randrange(len(pairs)), (name.upper(), value))
-        elif fault == 4:
-            pairs[at] = (chance.choice([name[1:], "HTTP_" + name.upper().replace("-", "_")]), value)
-        else:
-            chance.shuffle(pairs)
+        cut = chance.randrange(len(value) + 1)
+        odd = chance.choice([",", " ", "\0", "\ud800", "\u0660", "v1,", "9" * 30, "é"])
+        faults = [
+            (name, value[:cut] + odd + value[cut + chance.randrange(2) :]),
+            (name, chance.choice([value.upper(), value + " ", "", OTHER_V1])),
+            (chance.choice([name[1:], name.upper(), *from_cgi({name: ""})]), value),
+        ]
+        pairs[at : at + chance.randrange(2)] = [chance.choice(faults)]  # instead, or as well
+        cut = chance.choice([chance.randrange(len(body) + 1), None, None])
+        body = body if cut is None else body[:cut] + b"%c" % chance.randrange(256) + body[cut + 1 :]
     return body, [
         (name, value.encode("latin-1", "replace") if chance.random() < 0.3 else value)
         for name, value in pairs
@@ -2083,24 +1853,22 @@ def fuzzed(chance: random.Random) -> tuple[bytes, list[tuple[Any, Any]]]:
 # The three faces of the handlers. Each of these plays its server: it sends a request to the handler
 # that it makes of a function, and returns status, headers with lower-case names, and body.
 
-Reply = tuple[int, "dict[str, str]", Any]
 
-
-def by_wsgi(signatures: Any, f: Any, body: Any, headers: Any, method: str = "POST") -> Reply:
+def by_wsgi(signatures, f, body, headers, method="POST"):
     environ = {"REQUEST_METHOD": method, "CONTENT_LENGTH": str(len(body)), **from_cgi(headers)}
     return by_environ(signatures.wsgi_handler(f), io.BytesIO(body + b"next"), environ)
 
 
-def from_cgi(headers: dict[str, str]) -> dict[str, str]:
+def from_cgi(headers):
     return {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
 
 
-def by_environ(app: Any, stream: Any, environ: dict[str, Any]) -> Reply:
+def by_environ(app, stream, environ):
     whole = {"wsgi.input": stream, "QUERY_STRING": "", **environ}
     setup_testing_defaults(whole)
-    seen: list[Any] = []
+    seen = []
 
-    def start_response(status: str, pairs: Any, exc_info: Any = None) -> Any:
+    def start_response(status, pairs, exc_info=None):
         seen.extend([status, pairs])
 
     pieces = validator(app)(whole, start_response)
@@ -2111,26 +1879,17 @@ def by_environ(app: Any, stream: Any, environ: dict[str, Any]) -> Reply:
     return int(seen[0][:3]), found, json.loads(text)
 
 
-def by_asgi(signatures: Any, f: Any, body: Any, headers: Any, method: str = "POST") -> Reply:
+def by_asgi(signatures, f, body, headers, method="POST"):
     cut = len(body) // 2
     pieces = [{"body": body[:cut], "more_body": True}, {"more_body": True}]
     pieces += [{"body": None, "more_body": True}, {"body": body[cut:]}]
+    return asyncio.run(by_pieces(signatures.asgi_handler(f), pieces, headers, method))
+
+
+async def by_pieces(app, pieces, headers, method="POST"):
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    return asyncio.run(by_scope(signatures.asgi_handler(f), pieces, pairs, method))
-
-
-async def by_scope(app: Any, pieces: Any, pairs: Any = (), method: str = "POST") -> Reply:
-    incoming = iter([{"type": "http.request", **piece} for piece in pieces])
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        return next(incoming)
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await app({"type": "http", "method": method, "headers": pairs}, receive, send)
-    start, end = sent
+    scope = {"type": "http", "method": method, "headers": pairs}
+    start, end = await exchange(app, scope, [{"type": "http.request", **each} for each in pieces])
     assert [start["type"], end["type"]] == ["http.response.start", "http.response.body"]
     found = {name.decode(): value.decode() for name, value in start["headers"]}
     assert list(found) == [name.lower() for name in found]
@@ -2138,108 +1897,115 @@ async def by_scope(app: Any, pieces: Any, pairs: Any = (), method: str = "POST")
     return start["status"], found, json.loads(end["body"])
 
 
-def by_event(make: Any) -> Any:
-    def send(signatures: Any, f: Any, body: Any, headers: Any, method: str = "POST") -> Reply:
-        event = make(method, headers)
-        event.update(body=base64.b64encode(body).decode(), isBase64Encoded=True)
-        return lambda_reply(signatures.lambda_handler(f)(event, None))
+async def exchange(app, scope, incoming):
+    """All that the ASGI app sends in answer to these events."""
+    sent = []
 
-    return send
+    async def receive():
+        return incoming.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return sent
 
 
-def lambda_reply(answer: Any) -> Reply:
+def by_lambda(signatures, f, body, headers, method="POST"):
+    event = {**http_event(method, headers), "body": base64.b64encode(body).decode()}
+    return lambda_reply(signatures.lambda_handler(f)({**event, "isBase64Encoded": True}, None))
+
+
+def lambda_reply(answer):
     assert json.loads(json.dumps(answer)) == answer and answer["isBase64Encoded"] is False
     assert set(answer) <= {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
     single = answer.get("headers") or {n: v for n, [v] in answer["multiValueHeaders"].items()}
-    return (
-        answer["statusCode"],
-        {name.lower(): value for name, value in single.items()},
-        json.loads(answer["body"]),
-    )
+    lowered = {name.lower(): value for name, value in single.items()}
+    return answer["statusCode"], lowered, json.loads(answer["body"])
 
 
-def rest_event(method: str, headers: Any) -> dict[str, Any]:
-    several = {name: [value] for name, value in headers.items()}
-    return {"httpMethod": method, "headers": {}, "multiValueHeaders": several, "requestContext": {}}
-
-
-def http_event(method: str, headers: Any) -> dict[str, Any]:
+def http_event(method, headers):
     lowered = {name.lower(): value for name, value in headers.items()}
     return {"version": "2.0", "headers": lowered, "requestContext": {"http": {"method": method}}}
 
 
-def balancer_event(method: str, headers: Any) -> dict[str, Any]:
+def rest_event(method, headers):
+    several = {name: [value] for name, value in headers.items()}
+    return {"httpMethod": method, "headers": {}, "multiValueHeaders": several, "requestContext": {}}
+
+
+def balancer_event(method, headers):
     return {"httpMethod": method, "headers": headers, "requestContext": {"elb": {}}}
 
 
-def several_event(method: str, headers: Any) -> dict[str, Any]:
+def several_event(method, headers):
     return {**rest_event(method, headers), "requestContext": {"elb": {}}}
 
 
-FACES = {
-    "wsgi": by_wsgi,
-    "asgi": by_asgi,
-    "lambda rest": by_event(rest_event),
-    "lambda http": by_event(http_event),
-    "lambda balancer": by_event(balancer_event),
-    "lambda balancer, several values": by_event(several_event),
-}
-every_face = pytest.mark.parametrize("face", FACES.values(), ids=FACES.keys())
+every_face = pytest.mark.parametrize("face", [by_wsgi, by_asgi, by_lambda])
 JSON = "application/json"
 
 
-def never(delivery: posthook.Delivery) -> posthook.Result:
+def never(delivery):
     raise AssertionError("called")
 
 
 class Called:
-    """A handler function that keeps its deliveries, and is false and async in odd ways."""
+    """A handler function that keeps its deliveries, and has no truth value."""
 
-    def __init__(self, result: object = None, failure: BaseException | None = None) -> None:
-        self.result, self.failure = result, failure
-        self.deliveries: list[posthook.Delivery] = []
+    def __init__(self, result=None, failure=None):
+        self.result, self.failure, self.deliveries = result, failure, []
 
-    def __bool__(self) -> bool:
+    def __bool__(self):
         raise AssertionError("a function has no truth value")
 
-    def __call__(self, delivery: posthook.Delivery) -> Any:
+    def __call__(self, delivery):
         self.deliveries.append(delivery)
         if self.failure is not None:
             raise self.failure
         return self.result
 
 
-class AsyncCalled(Called):
-    async def __call__(self, delivery: posthook.Delivery) -> Any:
+def as_async(f):
+    async def function(delivery):
         await asyncio.sleep(0)
-        return super().__call__(delivery)
-
-
-class AwaitableCalled(AsyncCalled):
-    def __call__(self, delivery: posthook.Delivery) -> Any:
-        return super().__call__(delivery)  # a plain function that returns an awaitable
-
-
-def as_function(f: Any) -> Any:
-    async def function(delivery: posthook.Delivery) -> Any:
-        return await f(delivery)
+        return f(delivery)
 
     return function
 
 
+class AsyncObject:
+    def __init__(self, f):
+        self.f = f
+
+    async def __call__(self, delivery):
+        return await as_async(self.f)(delivery)
+
+
 KINDS = {
-    "sync": (Called, lambda f: f),
-    "partial": (Called, functools.partial),
-    "async object": (AsyncCalled, lambda f: f),
-    "async function": (AsyncCalled, as_function),
-    "async partial": (AsyncCalled, functools.partial),
-    "returns an awaitable": (AwaitableCalled, lambda f: f),
+    "object": lambda f: f,
+    "partial": functools.partial,
+    "async function": as_async,
+    "async partial": lambda f: functools.partial(as_async(f)),
+    "async object": AsyncObject,
+    "returns an awaitable": lambda f: lambda delivery: as_async(f)(delivery),
 }
-every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+
+
+def levels(caplog):
+    return [record.levelname for record in caplog.records if record.name == "posthook"]
 
 
 @every_face
-@every_kind
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_handler_of_any_kind_is_called_once_and_its_result_answered(face, kind):
+    f = Called(posthook.Result.accept(600))
+    status, headers, _ = face(service, kind(f), BODY, service.sign(BODY))
+    assert (status, headers["posthook-async-timeout"]) == (202, "600")
+    assert [delivery.body for delivery in f.deliveries] == [BODY]
+
+
+@every_face
 @pytest.mark.parametrize(
     ("result", "status", "body"),
     [
@@ -2250,25 +2016,23 @@ every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
     ],
     ids=["None", "ack", "accept", "nack"],
 )
-def test_a_handlers_result_is_answered(face, kind, result, status, body):
-    make, wrapped = kind
-    f = make(result)
-    found = face(service, wrapped(f), BODY, service.sign(BODY))
+def test_a_handlers_result_is_answered(face, result, status, body):
+    found = face(service, Called(result), BODY, service.sign(BODY))
     assert (found[0], found[2]) == (status, body)
     assert found[1]["content-type"] == JSON
-    assert found[1].get("posthook-async-timeout") == ("600" if status == 202 else None)
-    assert [delivery.body for delivery in f.deliveries] == [BODY]
+    assert ("posthook-async-timeout" in found[1]) is (status == 202)
 
 
 @every_face
-@every_kind
+@pytest.mark.parametrize("kind", [KINDS["object"], as_async], ids=["sync", "async"])
 @pytest.mark.parametrize(
     "failure",
     [OSError("down"), LookupError(), SystemExit(1), posthook.SignatureVerificationError("x")],
+    ids=repr,
 )
 def test_a_handler_that_raises_is_logged_and_answered_500(face, kind, failure, caplog):
-    make, wrapped = kind
-    status, headers, body = face(service, wrapped(make(failure=failure)), BODY, service.sign(BODY))
+    f = kind(Called(failure=failure))
+    status, headers, body = face(service, f, BODY, service.sign(BODY))
     assert (status, headers["content-type"], body) == (500, JSON, {"error": "the handler failed"})
     [record] = [record for record in caplog.records if record.name == "posthook"]
     assert record.levelname == "ERROR" and record.exc_info[1] is failure
@@ -2280,19 +2044,15 @@ def test_a_handler_that_raises_is_logged_and_answered_500(face, kind, failure, c
 def test_a_stop_iteration_in_a_handler_holds_up_nothing(face, caplog):
     f = Called(failure=StopIteration())  # of next(), say; no future can hold it
     assert face(service, f, BODY, service.sign(BODY))[0] == 500
-    assert [r.levelname for r in caplog.records if r.name == "posthook"] == ["ERROR"]
+    assert levels(caplog) == ["ERROR"]
 
 
-@every_face
 @pytest.mark.parametrize(
-    "result",
-    [True, 200, {"ok": True}, "ack", (200, ""), posthook.Result("other")],
-    ids=repr,
+    "result", [True, 200, {"ok": True}, "ack", (200, ""), posthook.Result("other")], ids=repr
 )
-def test_a_handler_that_returns_anything_else_is_logged_and_answered_500(face, result, caplog):
-    status, _, _ = face(service, Called(result), BODY, service.sign(BODY))
-    assert status == 500
-    assert [r.levelname for r in caplog.records if r.name == "posthook"] == ["ERROR"]
+def test_a_handler_that_returns_anything_else_is_logged_and_answered_500(result, caplog):
+    assert by_wsgi(service, Called(result), BODY, service.sign(BODY))[0] == 500
+    assert levels(caplog) == ["ERROR"]
 
 
 @pytest.mark.parametrize(
@@ -2345,7 +2105,7 @@ def test_what_must_not_be_trusted_is_answered_401(face, body, headers, text, cap
     status, answer_headers, answer = face(service, never, body, headers)
     assert (status, answer_headers["content-type"]) == (401, JSON)
     assert text in answer["error"] and text in caplog.text and KEY not in caplog.text
-    assert [r.levelname for r in caplog.records if r.name == "posthook"] == ["INFO"]
+    assert levels(caplog) == ["INFO"]
 
 
 @every_face
@@ -2353,7 +2113,7 @@ def test_without_a_key_the_handler_can_be_made_and_answers_500(face, caplog):
     keyless = posthook.SignaturesService()
     status, headers, answer = face(keyless, never, BODY, service.sign(BODY))
     assert (status, headers["content-type"], list(answer)) == (500, JSON, ["error"])
-    assert [r.levelname for r in caplog.records if r.name == "posthook"] == ["ERROR"]
+    assert levels(caplog) == ["ERROR"]
 
 
 @every_face
@@ -2383,10 +2143,10 @@ def test_a_handler_of_no_function_is_a_type_error(f):
 class Stream:
     """A wsgi.input that gives a byte or so a read, and waits, so to say, at its end."""
 
-    def __init__(self, content: bytes, size: int = 7, end: bytes | Exception = b"") -> None:
+    def __init__(self, content, size=7, end=b""):
         self.content, self.size, self.end, self.asked = io.BytesIO(content), size, end, 0
 
-    def read(self, size: int) -> bytes:
+    def read(self, size):
         self.asked += size
         piece = self.content.read(min(size, self.size))
         if not piece and isinstance(self.end, Exception):
@@ -2396,7 +2156,7 @@ class Stream:
     readline = readlines = __iter__ = read  # wsgiref.validate looks whether they are there
 
 
-def environ(**more: Any) -> dict[str, Any]:
+def environ(**more):
     return {"REQUEST_METHOD": "POST", **from_cgi(service.sign(BODY)), **more}
 
 
@@ -2423,82 +2183,71 @@ def test_a_wsgi_body_is_read_in_short_reads_to_its_end(stream, more, status):
     ("more", "status"),
     [
         ({}, 401),
-        ({"CONTENT_LENGTH": ""}, 401),
-        ({"CONTENT_LENGTH": "0"}, 401),
+        *[({"CONTENT_LENGTH": it}, 401) for it in ("", "0")],
+        *[({"CONTENT_LENGTH": it}, 400) for it in (b"5", "1e3", "١")],
         ({"CONTENT_LENGTH": "-1", "x": b"x", "HTTP_HOST": 5}, 400),
-        ({"CONTENT_LENGTH": b"5"}, 400),
-        ({"CONTENT_LENGTH": "1e3"}, 400),
-        ({"CONTENT_LENGTH": "١"}, 400),
-        ({"CONTENT_LENGTH": "1048577"}, 413),
-        ({"CONTENT_LENGTH": "9" * 5_000}, 413),
+        *[({"CONTENT_LENGTH": it}, 413) for it in ("1048577", "9" * 5_000)],
     ],
     ids=lambda value: str(value)[:30],
 )
 def test_a_wsgi_body_without_an_end_is_not_read(more, status):
-    stream = Stream(BODY)
+    stream, seen = Stream(BODY), []
     app = service.wsgi_handler(never)
-    seen: list[str] = []
     app({"wsgi.input": stream, **environ(**more)}, lambda status, headers: seen.append(status))
     assert (int(seen[0][:3]), stream.asked) == (status, 0)
 
 
-def test_a_wsgi_handler_serves_over_a_real_socket():
-    f = Called()
-    with serving(service.wsgi_handler(f)) as address:
-        assert posted(address, BODY, service.sign(BODY)) == (200, {"ok": True})
-        assert posted(address, BODY + b" ", service.sign(BODY))[0] == 401
-    assert f.deliveries[0].data == {"user_id": "usr_123"}
-
-
-class QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *arguments: Any) -> None:
-        pass
-
-
-def serving(app: Any) -> Any:
-    return running(make_server("127.0.0.1", 0, app, handler_class=QuietHandler))
-
-
 @contextlib.contextmanager
-def running(server: HTTPServer) -> Iterator[tuple[str, int]]:
-    """A server on a thread, and its address."""
+def serving(server):
+    """A server on a thread: a function that posts, and returns status and JSON of the answer."""
+
+    def post(body, headers):
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("POST", "/hooks", body, headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
     with server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield ("127.0.0.1", server.server_port)
+            yield post
         finally:
             server.shutdown()
             thread.join()
 
 
-def posted(address: tuple[str, int], body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection(*address, timeout=10)
-    with contextlib.closing(connection):
-        connection.request("POST", "/hooks", body, headers)
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
+def test_a_wsgi_handler_serves_over_a_real_socket():
+    f = Called()
+    with serving(make_server("127.0.0.1", 0, service.wsgi_handler(f))) as post:
+        assert post(BODY, service.sign(BODY)) == (200, {"ok": True})
+        assert post(BODY + b" ", service.sign(BODY))[0] == 401
+    assert f.deliveries[0].data == {"user_id": "usr_123"}
 
 
 def test_a_plain_http_server_receives_with_its_own_headers():
-    received: list[str] = []
+    received = []
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+        def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             received.append(service.parse_delivery(body, self.headers).path)
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b"{}")
 
-        log_message = QuietHandler.log_message
-
-    with running(HTTPServer(("127.0.0.1", 0), Handler)) as address:
-        assert posted(address, BODY, service.sign(BODY)) == (200, {})
+    with serving(HTTPServer(("127.0.0.1", 0), Handler)) as post:
+        assert post(BODY, service.sign(BODY)) == (200, {})
     assert received == ["/webhooks/remind"]
 
 
 # ASGI
+
+
+async def post_to(app):
+    """The status of the answer to a delivery."""
+    return (await by_pieces(app, [{"body": BODY}], service.sign(BODY)))[0]
 
 
 def test_an_asgi_app_is_a_coroutine_function():
@@ -2508,64 +2257,52 @@ def test_an_asgi_app_is_a_coroutine_function():
 def test_forty_sync_handlers_run_at_once_and_leave_no_thread():
     together = threading.Barrier(40)
 
-    def meet(delivery: posthook.Delivery) -> None:
+    def meet(delivery):
         together.wait(10)
 
-    app = service.asgi_handler(meet)
-    pairs = list(service.sign(BODY).items())
+    async def main():
+        app = service.asgi_handler(meet)
+        return await asyncio.gather(*[post_to(app) for _ in range(40)])
 
-    async def main() -> list[Reply]:
-        return await asyncio.gather(*[by_scope(app, [{"body": BODY}], pairs) for _ in range(40)])
-
-    assert [status for status, _, _ in asyncio.run(main())] == [200] * 40
-    left = [t for t in threading.enumerate() if t.name.startswith("posthook-handler")]
-    for thread in left:
-        thread.join(10)
-    assert not any(thread.is_alive() for thread in left)
+    assert asyncio.run(main()) == [200] * 40
 
 
 def test_a_sync_handler_does_not_hold_up_the_loop_and_sees_the_context():
-    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+    variable = contextvars.ContextVar("variable")
     go_on = threading.Event()
-    seen: list[Any] = []
+    seen = []
 
-    def wait(delivery: posthook.Delivery) -> None:
+    def wait(delivery):
         seen.extend([go_on.wait(10), variable.get()])
 
-    async def main() -> Reply:
+    async def main():
         variable.set("set")
-        pairs = list(service.sign(BODY).items())
-        task = asyncio.ensure_future(by_scope(service.asgi_handler(wait), [{"body": BODY}], pairs))
         asyncio.get_running_loop().call_later(0.01, go_on.set)
-        return await task
+        return await post_to(service.asgi_handler(wait))
 
-    assert asyncio.run(main())[0] == 200
+    assert asyncio.run(main()) == 200
     assert seen == [True, "set"]
 
 
 def test_a_cancelled_asgi_request_does_not_wait_for_its_handler():
     started, go_on = threading.Event(), threading.Event()
-    threads: list[threading.Thread] = []
 
-    def wait(delivery: posthook.Delivery) -> None:
-        threads.append(threading.current_thread())
+    def wait(delivery):
         started.set()
         go_on.wait(10)
 
-    async def main() -> None:
-        pairs = list(service.sign(BODY).items())
-        app = service.asgi_handler(wait)
-        task = asyncio.ensure_future(by_scope(app, [{"body": BODY}], pairs))
+    async def main():
+        task = asyncio.ensure_future(post_to(service.asgi_handler(wait)))
         while not started.is_set():
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        go_on.set()
 
+    started_at = time.monotonic()
     asyncio.run(main())
-    go_on.set()
-    threads[0].join(10)
-    assert not threads[0].is_alive()
+    assert time.monotonic() - started_at < 5
 
 
 @pytest.mark.parametrize("pieces", [[], [{"body": BODY[:50], "more_body": True}]])
@@ -2573,79 +2310,63 @@ def test_an_asgi_client_that_goes_away_is_not_answered(pieces):
     incoming = [{"type": "http.request", **piece} for piece in pieces]
     incoming.append({"type": "http.disconnect"})
     scope = {"type": "http", "method": "POST", "headers": list(service.sign(BODY).items())}
-    assert exchanged(service.asgi_handler(never), scope, incoming) == []
+    assert asyncio.run(exchange(service.asgi_handler(never), scope, incoming)) == []
 
 
 def test_an_asgi_client_that_does_not_wait_for_its_answer_is_no_error():
-    async def receive() -> Any:
-        return {"type": "http.request", "body": BODY}
-
-    async def send(message: Any) -> None:
+    async def send(message):
         raise OSError("gone")
 
-    asyncio.run(service.asgi_handler(never)({"type": "http", "method": "GET"}, receive, send))
-
-
-def exchanged(app: Any, scope: Any, incoming: list[Any]) -> list[Any]:
-    """All that the app sends in answer to these events."""
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        return incoming.pop(0)
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    asyncio.run(app(scope, receive, send))
-    return sent
+    scope = {"type": "http", "method": "GET"}  # which is answered unread
+    asyncio.run(service.asgi_handler(never)(scope, None, send))
 
 
 def test_asgi_reading_stops_soon_after_the_limit():
     incoming = [{"type": "http.request", "body": b" " * 65_536, "more_body": True}] * 100
-    sent = exchanged(service.asgi_handler(never), {"type": "http", "method": "POST"}, incoming)
+    scope = {"type": "http", "method": "POST"}
+    sent = asyncio.run(exchange(service.asgi_handler(never), scope, incoming))
     assert sent[0]["status"] == 413 and len(incoming) == 100 - 17
 
 
 def test_asgi_lifespan_events_are_answered():
     incoming = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
-    assert exchanged(service.asgi_handler(never), {"type": "lifespan"}, incoming) == [
-        {"type": "lifespan.startup.complete"},
-        {"type": "lifespan.shutdown.complete"},
-    ]
+    sent = asyncio.run(exchange(service.asgi_handler(never), {"type": "lifespan"}, incoming))
+    assert sent == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
 
 
 def test_an_asgi_websocket_is_closed_and_an_unknown_scope_refused():
     app = service.asgi_handler(never)
-    assert exchanged(app, {"type": "websocket"}, []) == [{"type": "websocket.close"}]
+    assert asyncio.run(exchange(app, {"type": "websocket"}, [])) == [{"type": "websocket.close"}]
     with pytest.raises(ValueError, match="no ASGI scope"):
-        exchanged(app, {"type": "telepathy"}, [])
+        asyncio.run(exchange(app, {"type": "telepathy"}, []))
 
 
 # AWS Lambda
 
 
-def event(**more: Any) -> dict[str, Any]:
+def event(**more):
     return {**http_event("POST", service.sign(BODY)), "body": BODY.decode(), **more}
+
+
+@pytest.mark.parametrize("form", [http_event, rest_event, balancer_event, several_event])
+def test_events_of_every_form_are_received(form):
+    f = Called()
+    given = {**form("POST", service.sign(BODY)), "body": BODY.decode()}
+    assert lambda_reply(service.lambda_handler(f)(given, None))[0] == 200
+    assert [delivery.body for delivery in f.deliveries] == [BODY]
 
 
 @pytest.mark.parametrize(
     ("more", "status"),
     [
-        ({"isBase64Encoded": False}, 200),
-        ({"multiValueHeaders": None}, 200),
+        *[(it, 200) for it in ({"isBase64Encoded": False}, {"multiValueHeaders": None})],
         ({"multiValueHeaders": {}}, 200),
-        ({"body": None}, 401),
-        ({"body": ""}, 401),
+        *[({"body": it}, 401) for it in (None, "")],
+        *[({"body": it}, 400) for it in ({"id": "x"}, BODY, "\ud800")],
         ({"body": "e30=", "isBase64Encoded": True}, 401),
-        ({"body": {"id": "x"}}, 400),
-        ({"body": BODY}, 400),
-        ({"body": "\ud800"}, 400),
-        ({"body": "e30", "isBase64Encoded": True}, 400),
-        ({"body": "e3 0=", "isBase64Encoded": True}, 400),
-        ({"body": "é", "isBase64Encoded": True}, 400),
-        ({"headers": None}, 401),
+        *[({"body": it, "isBase64Encoded": True}, 400) for it in ("e30", "e3 0=", "é")],
+        *[({"headers": it}, 401) for it in (None, {STAMP: None, 5: 5})],
         ({"headers": ["x"], "multiValueHeaders": 5}, 401),
-        ({"headers": {STAMP: None, 5: 5}}, 401),
     ],
     ids=lambda value: str(value)[:50],
 )
@@ -2679,24 +2400,24 @@ def test_an_event_that_is_no_http_request_is_a_type_error_that_says_so(given):
 
 
 def test_a_warm_lambda_runs_an_async_handler_again_and_again():
-    f = AsyncCalled()
-    handler = service.lambda_handler(f)
+    f = Called()
+    handler = service.lambda_handler(as_async(f))
     assert [handler(event(), None)["statusCode"] for _ in range(3)] == [200] * 3
     assert len(f.deliveries) == 3
 
 
 def test_an_async_handler_of_a_lambda_runs_to_its_end_within_a_running_loop_too():
-    f = AsyncCalled()
+    f = Called()
 
-    async def main() -> Any:
-        return service.lambda_handler(f)(event(), None)
+    async def main():
+        return service.lambda_handler(as_async(f))(event(), None)
 
     assert asyncio.run(main())["statusCode"] == 200 and len(f.deliveries) == 1
 
 
-@pytest.mark.parametrize("face", [by_wsgi, by_event(rest_event)])
+@pytest.mark.parametrize("face", [by_wsgi, by_lambda])
 def test_an_async_handler_that_is_cancelled_has_failed(face):
-    f = AsyncCalled(failure=asyncio.CancelledError())
+    f = as_async(Called(failure=asyncio.CancelledError()))
     assert face(service, f, BODY, service.sign(BODY))[0] == 500
 
 
@@ -2707,15 +2428,6 @@ def test_an_async_handler_that_is_cancelled_has_failed(face):
 
 class Id(str, enum.Enum):
     FIRST = "first/id"
-
-
-class Text(str):
-    """A str of another class, whose str() is not its value."""
-
-    __slots__ = ()
-
-    def __str__(self):
-        return "not the value"
 
 
 class Number(int):
@@ -2774,12 +2486,6 @@ def refusing():
     assert server.connections == 0
 
 
-def answered(body, call=lambda hooks: hooks.get("a"), status=200, **headers):
-    """What ``call(hooks)`` makes of an answer; ``body`` is JSON unless it is bytes."""
-    with Script(answer(body, status, **headers)) as server, client(server) as posthooks:
-        return call(posthooks.hooks)
-
-
 def schedule(hooks):
     return hooks.schedule("/p", post_in="5m")
 
@@ -2811,15 +2517,7 @@ def test_exactly_one_scheduling_mode_is_given(refusing, modes, message):
 
 @pytest.mark.parametrize(
     "path",
-    [
-        "/",
-        "/p",
-        "/\u00fc\U0001f600",
-        "/p?a=b&c=d#e",
-        "/a b/%20/../x",
-        "//p",
-        Text("/p"),
-    ],
+    ["/", "/\u00fc\U0001f600", "/p?a=b&c=d#e", "/a b/%20/../x", "//p", Text("/p")],
     ids=ascii,
 )
 def test_a_path_is_sent_unchanged(path):
@@ -2827,22 +2525,18 @@ def test_a_path_is_sent_unchanged(path):
 
 
 @pytest.mark.parametrize(
-    "path", ["p", " /p", "https://a/p", "/a\nb", "/a\x00", "/a\x7f"], ids=ascii
+    ("path", "error", "message"),
+    [
+        *[(path, ValueError, 'begins with "/"') for path in ("p", " /p", "https://a/p")],
+        *[(path, ValueError, "control characters") for path in ("/a\nb", "/a\x00", "/a\x7f")],
+        *[(path, ValueError, "is empty") for path in ("", " ")],
+        ("/\ud800", ValueError, "surrogate"),
+        *[(path, TypeError, "path is text") for path in (None, b"/p", 5, ["/p"], SOURCE)],
+    ],
+    ids=ascii,
 )
-def test_a_path_without_a_slash_or_with_control_characters_is_refused(refusing, path):
-    with pytest.raises(ValueError, match='begins with "/"'):
-        refusing.schedule(path, post_in="5m")
-
-
-@pytest.mark.parametrize(("path", "why"), [("", "empty"), (" ", "empty"), ("/\ud800", "surrogate")])
-def test_a_path_that_is_empty_or_no_unicode_is_refused(refusing, path, why):
-    with pytest.raises(ValueError, match=why):
-        refusing.schedule(path, post_in="5m")
-
-
-@pytest.mark.parametrize("path", [None, b"/p", 5, ["/p"], SOURCE])
-def test_a_path_that_is_no_text_is_refused(refusing, path):
-    with pytest.raises(TypeError, match="path is text"):
+def test_a_path_that_no_host_could_have_is_refused(refusing, path, error, message):
+    with pytest.raises(error, match=message):
         refusing.schedule(path, post_in="5m")
 
 
@@ -2866,17 +2560,7 @@ def test_post_in_is_sent_as_text_or_in_whole_seconds_never_early(delay, text):
 
 
 @pytest.mark.parametrize(
-    "delay",
-    [
-        "",
-        " ",
-        "0s",
-        "0d0h0m0s",
-        "00m",
-        timedelta(0),
-        timedelta(-1),
-        timedelta.min,
-    ],
+    "delay", ["", " ", "0s", "0d0h0m0s", "00m", timedelta(0), timedelta(-1), timedelta.min]
 )
 def test_post_in_of_no_time_is_refused(refusing, delay):
     with pytest.raises(ValueError, match="post_in is"):
@@ -2889,50 +2573,44 @@ def test_post_in_of_another_type_is_refused(refusing, delay):
         refusing.schedule("/p", post_in=delay)
 
 
-MOMENTS = [
-    ("2026-03-01T12:00:00+02:00", "2026-03-01T12:00:00+02:00"),
-    ("tomorrow", "tomorrow"),
-    (Text("2026-03-01T12:00:00Z"), "2026-03-01T12:00:00Z"),
-    (utc(2026, 3, 1, 12), "2026-03-01T12:00:00Z"),
-    (utc(2026, 3, 1, 12, 0, 0, 1), "2026-03-01T12:00:00.000001Z"),
-    (utc(2026, 3, 1, 12, 0, 0, 500_000), "2026-03-01T12:00:00.500000Z"),
-    (datetime(2026, 3, 1, 12, tzinfo=Zone()), "2026-03-01T11:00:00Z"),
-    (datetime(2026, 3, 1, 4, tzinfo=Zone()), "2026-03-01T02:00:00Z"),
-    (datetime(2026, 3, 1, 4, tzinfo=Zone(), fold=1), "2026-03-01T03:00:00Z"),
-    (
-        datetime(2026, 3, 1, tzinfo=timezone(timedelta(seconds=1))),
-        "2026-02-28T23:59:59Z",
-    ),
-    (utc(1, 1, 1), "0001-01-01T00:00:00Z"),
-    (utc(9999, 12, 31, 23, 59, 59, 999_999), "9999-12-31T23:59:59.999999Z"),
-]
-
-
-@pytest.mark.parametrize(("moment", "text"), MOMENTS)
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        ("2026-03-01T12:00:00+02:00", "2026-03-01T12:00:00+02:00"),
+        ("tomorrow", "tomorrow"),
+        (Text("2026-03-01T12:00:00Z"), "2026-03-01T12:00:00Z"),
+        (utc(2026, 3, 1, 12), "2026-03-01T12:00:00Z"),
+        (utc(2026, 3, 1, 12, 0, 0, 1), "2026-03-01T12:00:00.000001Z"),
+        (utc(2026, 3, 1, 12, 0, 0, 500_000), "2026-03-01T12:00:00.500000Z"),
+        (datetime(2026, 3, 1, 12, tzinfo=Zone()), "2026-03-01T11:00:00Z"),
+        (datetime(2026, 3, 1, 4, tzinfo=Zone()), "2026-03-01T02:00:00Z"),
+        (datetime(2026, 3, 1, 4, tzinfo=Zone(), fold=1), "2026-03-01T03:00:00Z"),
+        (
+            datetime(2026, 3, 1, tzinfo=timezone(timedelta(seconds=1))),
+            "2026-02-28T23:59:59Z",
+        ),
+        (utc(1, 1, 1), "0001-01-01T00:00:00Z"),
+        (utc(9999, 12, 31, 23, 59, 59, 999_999), "9999-12-31T23:59:59.999999Z"),
+    ],
+)
 def test_post_at_is_sent_as_text_or_in_utc_to_the_microsecond(moment, text):
     assert scheduled(post_at=moment)["postAt"] == text
 
 
-BAD_MOMENTS = [
-    (datetime(2026, 3, 1), ValueError, "timezone-aware"),
-    (datetime.min.replace(tzinfo=Zone()), ValueError, "years 1 to 9999"),
-    (
-        datetime.max.replace(tzinfo=timezone(-timedelta(hours=1))),
-        ValueError,
-        "years 1 to 9999",
-    ),
-    (date(2026, 3, 1), TypeError, "aware datetime"),
-    (1772366400, TypeError, "aware datetime"),
-    (1772366400.0, TypeError, "aware datetime"),
-    (True, TypeError, "aware datetime"),
-    (b"2026-03-01T12:00:00Z", TypeError, "aware datetime"),
-    (timedelta(1), TypeError, "aware datetime"),
-    (" ", ValueError, "is empty"),
-]
-
-
 @pytest.mark.parametrize(
-    ("moment", "error", "message"), [*BAD_MOMENTS, ("", ValueError, "is empty")]
+    ("moment", "error", "message"),
+    [
+        (datetime(2026, 3, 1), ValueError, "timezone-aware"),
+        (datetime.min.replace(tzinfo=Zone()), ValueError, "years 1 to 9999"),
+        (
+            datetime.max.replace(tzinfo=timezone(-timedelta(hours=1))),
+            ValueError,
+            "years 1 to 9999",
+        ),
+        *[(it, TypeError, "aware datetime") for it in (date(2026, 3, 1), 1772366400, 1.5, True)],
+        *[(it, TypeError, "aware datetime") for it in (b"2026-03-01T12:00:00Z", timedelta(1))],
+        *[(it, ValueError, "is empty") for it in (" ", "")],
+    ],
 )
 def test_post_at_that_is_no_point_in_time_is_refused(refusing, moment, error, message):
     with pytest.raises(error, match=f"post_at.*{message}"):
@@ -2940,23 +2618,19 @@ def test_post_at_that_is_no_point_in_time_is_refused(refusing, moment, error, me
 
 
 @pytest.mark.parametrize(
-    ("local", "zone", "text"),
+    ("local", "zone", "sent"),
     [
-        ("2026-03-01T09:00:00", "Europe/Berlin", "2026-03-01T09:00:00"),
-        ("whatever", "No/Such", "whatever"),
-        (datetime(2026, 3, 1, 9), "Europe/Berlin", "2026-03-01T09:00:00"),
-        (datetime(2026, 3, 1, 9, 0, 0, 5), "Asia/Tokyo", "2026-03-01T09:00:00"),
-        (datetime(1, 1, 1), Text("Asia/Tokyo"), "0001-01-01T00:00:00"),
+        ("2026-03-01T09:00:00", "Europe/Berlin", ("2026-03-01T09:00:00", "Europe/Berlin")),
+        ("2026-03-01T09:00:00", Zone("Asia/Tokyo"), ("2026-03-01T09:00:00", "Asia/Tokyo")),
+        ("whatever", "No/Such", ("whatever", "No/Such")),
+        (datetime(2026, 3, 1, 9), "Europe/Berlin", ("2026-03-01T09:00:00", "Europe/Berlin")),
+        (datetime(2026, 3, 1, 9, 0, 0, 5), Zone("Etc/UTC"), ("2026-03-01T09:00:00", "Etc/UTC")),
+        (datetime(1, 1, 1), Text("Asia/Tokyo"), ("0001-01-01T00:00:00", "Asia/Tokyo")),
     ],
 )
-def test_a_local_time_is_sent_with_the_name_of_its_zone(local, zone, text):
+def test_a_local_time_is_sent_with_the_name_of_its_zone(local, zone, sent):
     body = scheduled(post_at_local=local, timezone=zone)
-    assert (body["postAtLocal"], body["timezone"]) == (text, zone)
-
-
-def test_a_zone_goes_out_as_its_key():
-    body = scheduled(post_at_local="2026-03-01T09:00:00", timezone=Zone("Asia/Tokyo"))
-    assert body["timezone"] == "Asia/Tokyo"
+    assert (body["postAtLocal"], body["timezone"]) == sent
 
 
 @pytest.mark.parametrize(("hour", "fold"), [(9, 0), (9, 1), (2, 0), (2, 1), (4, 0)])
@@ -2967,14 +2641,13 @@ def test_a_local_time_with_a_zone_gives_the_zone_s_name(hour, fold):
     assert body["timezone"] == "Europe/Berlin"
 
 
-@pytest.mark.parametrize("moment", ["2026-11-01T01:30:00", datetime(2026, 11, 1, 1, 30)])
-def test_a_zoneinfo_goes_out_as_its_key(moment):
+def test_a_zoneinfo_goes_out_as_its_key():
     zoneinfo = pytest.importorskip("zoneinfo")
     try:
-        zone = zoneinfo.ZoneInfo("America/New_York")
+        moment = datetime(2026, 11, 1, 1, 30, tzinfo=zoneinfo.ZoneInfo("America/New_York"))
     except zoneinfo.ZoneInfoNotFoundError:
         pytest.skip("no time zone database")
-    assert scheduled(post_at_local=moment, timezone=zone)["timezone"] == "America/New_York"
+    assert scheduled(post_at_local=moment)["timezone"] == "America/New_York"
 
 
 @pytest.mark.parametrize(
@@ -2982,13 +2655,9 @@ def test_a_zoneinfo_goes_out_as_its_key(moment):
     [
         ("2026-03-01T09:00:00", None, ValueError, "needs timezone"),
         (datetime(2026, 3, 1), None, ValueError, "needs timezone"),
-        ("2026-03-01T09:00:00", "", ValueError, "timezone is empty"),
-        ("2026-03-01T09:00:00", " ", ValueError, "timezone is empty"),
-        ("2026-03-01T09:00:00", 5, TypeError, "timezone is a name"),
-        ("2026-03-01T09:00:00", UTC, TypeError, "timezone is a name"),
-        ("2026-03-01T09:00:00", Zone(None), TypeError, "timezone is a name"),
-        ("", "Europe/Berlin", ValueError, "post_at_local is empty"),
-        (" ", "Europe/Berlin", ValueError, "post_at_local is empty"),
+        *[("2026-03-01T09:00:00", it, ValueError, "timezone is empty") for it in ("", " ")],
+        *[("whenever", it, TypeError, "timezone is a name") for it in (5, UTC, Zone(None))],
+        *[(it, "Europe/Berlin", ValueError, "post_at_local is empty") for it in ("", " ")],
         (5, "Europe/Berlin", TypeError, "post_at_local is a datetime or text"),
         (date(2026, 3, 1), "Europe/Berlin", TypeError, "post_at_local is a datetime"),
         (utc(2026, 3, 1), None, ValueError, "a ZoneInfo with a name"),
@@ -3005,7 +2674,7 @@ def test_a_local_time_that_is_none_or_has_no_zone_is_refused(refusing, local, zo
 
 
 @pytest.mark.parametrize("mode", [{"post_in": "5m"}, {"post_at": utc(2026, 3, 1)}])
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "", UTC])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", ""])
 def test_a_timezone_without_a_local_time_is_refused(refusing, mode, zone):
     with pytest.raises(ValueError, match="timezone belongs to post_at_local"):
         refusing.schedule("/p", timezone=zone, **mode)
@@ -3015,13 +2684,8 @@ def test_a_timezone_without_a_local_time_is_refused(refusing, mode, zone):
     ("data", "json_data"),
     [
         (None, {}),
-        ({}, {}),
-        ([], []),
-        (0, 0),
-        (False, False),
-        ("", ""),
-        (-1.5, -1.5),
-        (10**300, 10**300),
+        *[(same, same) for same in ({}, [], 0, False, "", -1.5, 10**300, {"a": "x" * 100_000})],
+        *[(text, text) for text in ("\u00fc\U0001f600\x00\n", "\ud800")],
         ((1, (2, 3)), [1, [2, 3]]),
         ({1: "a", None: "b", 1.5: "c"}, {"1": "a", "null": "b", "1.5": "c"}),
         ({True: "a", Number(5): "b"}, {"true": "a", "5": "b"}),
@@ -3029,9 +2693,6 @@ def test_a_timezone_without_a_local_time_is_refused(refusing, mode, zone):
         ({"id": Id.FIRST, Id.FIRST: 1}, {"id": "first/id", "first/id": 1}),
         (Number(5), 5),
         (Text("value"), "value"),
-        ("\u00fc\U0001f600\x00\n", "\u00fc\U0001f600\x00\n"),
-        ("\ud800", "\ud800"),
-        ({"text": "x" * 100_000}, {"text": "x" * 100_000}),
     ],
     ids=lambda it: ascii(it)[:40],
 )
@@ -3047,18 +2708,10 @@ DEEP = functools.reduce(lambda inner, _: [inner], range(100_000), [])
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        (float("nan"), ValueError),
-        ({"a": [float("inf")]}, ValueError),
-        (-float("inf"), ValueError),
-        (b"bytes", TypeError),
-        ({1, 2}, TypeError),
-        (utc(2026, 3, 1), TypeError),
-        ({(1, 2): 3}, TypeError),
-        ((each for each in "abc"), TypeError),
-        (object(), TypeError),
-        (1j, TypeError),
-        (CIRCULAR, ValueError),
-        (DEEP, ValueError),
+        *[(it, ValueError) for it in (float("nan"), {"a": [float("inf")]}, -float("inf"))],
+        *[(it, ValueError) for it in (CIRCULAR, DEEP)],
+        *[(it, TypeError) for it in (b"bytes", {1, 2}, utc(2026, 3, 1), {(1, 2): 3}, object())],
+        *[(it, TypeError) for it in ((each for each in "abc"), 1j)],
     ],
     ids=lambda it: type(it).__name__,
 )
@@ -3113,15 +2766,17 @@ def test_an_id_that_names_no_hook_is_refused(refusing, call, id):
         getattr(refusing, call)(id)
 
 
-@pytest.mark.parametrize("id", [5, True, b"a", uuid.UUID(int=1), ["a"]], ids=repr)
-def test_an_id_that_is_no_text_is_refused(refusing, id):
-    with pytest.raises(TypeError, match=r"pass str\(id\)"):
+@pytest.mark.parametrize(
+    ("id", "error", "message"),
+    [
+        *[(id, TypeError, r"pass str\(id\)") for id in (5, True, b"a", uuid.UUID(int=1), ["a"])],
+        ("a\ud800", ValueError, "half of a surrogate pair"),
+    ],
+    ids=ascii,
+)
+def test_an_id_that_is_no_text_is_refused(refusing, id, error, message):
+    with pytest.raises(error, match=message):
         refusing.get(id)
-
-
-def test_an_id_with_half_of_a_surrogate_pair_is_refused(refusing):
-    with pytest.raises(ValueError, match="half of a surrogate pair"):
-        refusing.get("a\ud800")
 
 
 # List
@@ -3177,35 +2832,27 @@ def test_list_takes_limits_that_the_service_takes(limit):
     assert listed(limit=limit, offset=10**6) == {"limit": str(limit), "offset": "1000000"}
 
 
-BAD_COUNTS = [0, -1, 1001, 10**30, 5.0, "5", True, False, None, float("nan"), Number(5)]
-
-
-@pytest.mark.parametrize("limit", [limit for limit in BAD_COUNTS if limit is not None])
-def test_list_refuses_other_limits(refusing, limit):
-    with pytest.raises(ValueError, match="limit is a whole number from 1 to 1000"):
-        refusing.list(limit=limit)
-
-
-@pytest.mark.parametrize("offset", [-1, 1.0, "1", True])
-def test_list_refuses_an_offset_that_is_no_count(refusing, offset):
-    with pytest.raises(ValueError, match="offset is a whole number"):
-        refusing.list(offset=offset)
-
-
-@pytest.mark.parametrize("name", ["status", "cursor", "sort_by", "sort_order"])
-@pytest.mark.parametrize("value", [5, True, b"a", ["pending"]])
-def test_list_refuses_what_is_no_text(refusing, name, value):
-    with pytest.raises(TypeError, match=f"{name} is text"):
-        refusing.list(**{name: value})
-
-
 @pytest.mark.parametrize(
-    "name", ["post_at_before", "post_at_after", "created_at_before", "created_at_after"]
+    ("name", "value", "error", "message"),
+    [
+        *[
+            ("limit", each, ValueError, "from 1 to 1000")
+            for each in (0, -1, 1001, 10**30, Number(5))
+        ],
+        *[("limit", each, ValueError, "from 1 to 1000") for each in (5.0, "5", True, float("nan"))],
+        *[("offset", each, ValueError, "whole number from 0") for each in (-1, 1.0, "1", True)],
+        *[("status", each, TypeError, "is text") for each in (5, True, b"a", ["pending"])],
+        *[(name, 5, TypeError, "is text") for name in ("cursor", "sort_by", "sort_order")],
+        *[
+            (f"{what}_at_{bound}", datetime(2026, 3, 1), ValueError, "must be timezone-aware: pass")
+            for what in ("post", "created")
+            for bound in ("before", "after")
+        ],
+    ],
 )
-@pytest.mark.parametrize(("moment", "error", "message"), BAD_MOMENTS)
-def test_list_refuses_what_is_no_point_in_time(refusing, name, moment, error, message):
+def test_list_refuses_what_can_only_be_wrong(refusing, name, value, error, message):
     with pytest.raises(error, match=f"{name}.*{message}"):
-        refusing.list(**{name: moment})
+        refusing.list(**{name: value})
 
 
 def test_list_refuses_half_of_a_surrogate_pair(refusing):
@@ -3232,20 +2879,13 @@ def test_a_bulk_call_takes_a_generator_of_up_to_a_thousand_ids():
 @pytest.mark.parametrize(
     ("ids", "error", "message"),
     [
-        ([], ValueError, "hook_ids is empty"),
-        (iter(()), ValueError, "hook_ids is empty"),
-        (["a", ""], ValueError, "empty"),
-        ([" "], ValueError, "empty"),
+        *[(it, ValueError, "hook_ids is empty") for it in ([], iter(()))],
+        *[(it, ValueError, "a hook id is empty") for it in (["a", ""], [" "])],
         (["\ud800"], ValueError, "surrogate pair"),
         (map(str, itertools.count()), ValueError, "at most 1000 ids"),
-        ("abc", TypeError, "is a list of ids"),
-        ("", TypeError, "is a list of ids"),
-        (b"abc", TypeError, "is a list of ids"),
-        (None, TypeError, "not iterable"),
-        (5, TypeError, "not iterable"),
-        ([5], TypeError, r"pass str\(id\)"),
-        ([None], TypeError, r"pass str\(id\)"),
-        ([uuid.UUID(int=1)], TypeError, r"pass str\(id\)"),
+        *[(it, TypeError, "is a list of ids") for it in ("abc", "", b"abc")],
+        *[(it, TypeError, "not iterable") for it in (None, 5)],
+        *[([it], TypeError, r"pass str\(id\)") for it in (5, None, uuid.UUID(int=1))],
     ],
 )
 def test_a_bulk_call_refuses_what_are_no_ids(refusing, ids, error, message):
@@ -3283,7 +2923,7 @@ def test_a_bulk_range_refuses_what_would_not_narrow_it(refusing, narrower, error
         refusing.bulk.cancel_by_filter("a", "b", 1, **narrower)
 
 
-@pytest.mark.parametrize("limit", BAD_COUNTS)
+@pytest.mark.parametrize("limit", [0, 1001, 5.0, None])
 def test_a_bulk_range_refuses_other_limits_than_the_service(refusing, limit):
     with pytest.raises(ValueError, match="limit is a whole number from 1 to 1000"):
         refusing.bulk.cancel_by_filter("a", "b", limit)
@@ -3291,7 +2931,11 @@ def test_a_bulk_range_refuses_other_limits_than_the_service(refusing, limit):
 
 @pytest.mark.parametrize(
     ("moment", "error", "message"),
-    [*BAD_MOMENTS, ("", ValueError, "is empty"), (None, TypeError, "aware datetime")],
+    [
+        (datetime(2026, 3, 1), ValueError, "must be timezone-aware: pass"),
+        ("", ValueError, "is empty"),
+        (None, TypeError, "aware datetime"),
+    ],
 )
 def test_a_bulk_range_refuses_what_is_no_point_in_time(refusing, moment, error, message):
     with pytest.raises(error, match=f"start_time.*{message}"):
@@ -3317,30 +2961,21 @@ def test_a_timeout_may_be_any_positive_number(timeout):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("api.posthook.io", "must begin with https://"),
-        ("ftp://api.posthook.io", "must begin with https://"),
-        ("file:///etc/passwd", "must begin with https://"),
-        ("https://", "no host"),
-        ("https:api.posthook.io", "must begin with https://"),
-        ("https:///v1", "no host"),
-        ("https://key@api.posthook.io", "or a user before the host"),
-        ("https://@", "no host"),
-        ("https://a%20b", "no host"),
-        ("https://-a.io", "no host"),
-        ("https://a-.io", "no host"),
-        (f"https://{'a' * 64}.io", "no host"),
+        *[
+            (url, "must begin with https://")
+            for url in ("api.posthook.io", "ftp://api.posthook.io")
+        ],
+        *[(url, "must begin with https://") for url in ("file:///etc/passwd", "https:a.io")],
+        *[(url, "no host") for url in ("https://", "https:///v1", "https://@", "https://a%20b")],
+        *[(url, "no host") for url in ("https://-a.io", "https://a-.io", f"https://{'a' * 64}.io")],
         (f"https://{'a.' * 130}io", "no host"),
-        ("https://a:0", "bad host or port"),
-        ("https://a:65536", "bad host or port"),
-        ("https://a:x", "bad host or port"),
-        ("https://a:-1", "bad host or port"),
-        ("https://[::1", "bad host or port"),
-        ("https://a b", "encode it"),
-        ("https://a/\n", "encode it"),
-        ("https://a/\u00fc", "encode it"),
+        ("https://key@api.posthook.io", "or a user before the host"),
+        *[
+            (f"https://{at}", "bad host or port")
+            for at in ("a:0", "a:65536", "a:x", "a:-1", "[::1")
+        ],
+        *[(f"https://a{odd}", "encode it") for odd in (" b", "/\n", "/\u00fc", "\\@b", "/\x7f")],
         ("https://\u00fc.de", "encode it"),
-        ("https://a\\@b", "encode it"),
-        ("https://a/\x7f", "encode it"),
     ],
 )
 def test_a_url_that_cannot_work_is_refused_without_showing_it(url, message):
@@ -3389,26 +3024,6 @@ def test_an_error_beside_data_is_passed_over(error):
     assert answered({"data": HOOK, "error": error}).id == HOOK["id"]
 
 
-NO_ENVELOPES = [
-    b"",
-    b"<html></html>",
-    b"\xff\xfe",
-    b"null",
-    b"5",
-    b'"data"',
-    b"[]",
-    b"{}",
-    b'{"hook": {}}',
-    b'{"data": {}',
-    b'{"data": {"id": "a"}} x',
-    b'\xef\xbb\xbf{"data": {"id": "a"}}',
-    b'{"data": ' + b"9" * 5000 + b"}",
-    b"[" * 100_000,
-    b'{"data": ' * 100_000,
-    b'{"data": 5}',
-    b'{"data": "a"}',
-    b'{"data": true}',
-]
 CALLS = {
     "schedule": schedule,
     "get": lambda hooks: hooks.get("a"),
@@ -3418,37 +3033,61 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("body", NO_ENVELOPES, ids=lambda body: ascii(body)[:30])
-def test_a_2xx_answer_that_is_not_what_was_asked_for_is_an_error(name, body):
-    error = raised(lambda: answered(body, CALLS[name]))
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            b"",
+            b"<html></html>",
+            b"\xff\xfe",
+            b"null",
+            b"5",
+            b'"data"',
+            b"[]",
+            b"{}",
+            b'{"hook": {}}',
+        ),
+        *(b'{"data": {}', b'{"data": {"id": "a"}} x', b'\xef\xbb\xbf{"data": {"id": "a"}}'),
+        *(b'{"data": ' + b"9" * 5000 + b"}", b"[" * 100_000, b'{"data": ' * 100_000),
+    ],
+    ids=lambda body: ascii(body)[:30],
+)
+def test_a_2xx_answer_that_is_no_json_object_with_data_is_an_error(body):
+    error = failure(answered, body)
     assert (type(error), error.status_code) == (posthook.PosthookError, 200)
     assert error.message.startswith("HTTP 200, but the answer cannot be used: ")
     assert error.body == body.decode(errors="replace")
 
 
-@pytest.mark.parametrize("data", [None, {}, [], {"id": None}, {"id": 5}, {"id": ""}, ["a"]])
-@pytest.mark.parametrize("name", ["schedule", "get"])
-def test_a_hook_in_an_answer_is_an_object_with_an_id(name, data):
-    error = raised(lambda: answered({"data": data}, CALLS[name]))
-    assert error.message.endswith("a hook is no object with an id")
+NO_HOOK = "a hook is no object with an id"
 
 
-def test_a_hook_in_an_answer_may_have_nothing_but_an_id():
-    assert answered({"data": {"id": "a"}}) == dataclasses.replace(EMPTY_HOOK, id="a")
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        *[("get", it, NO_HOOK) for it in (None, 5, "a", [], ["a"], {}, {"id": 5}, {"id": ""})],
+        ("schedule", {}, NO_HOOK),
+        *[("list", [HOOK, it], NO_HOOK) for it in (None, 5, "a", [], {}, {"id": 5})],
+        ("list_all", [HOOK, None], NO_HOOK),
+        *[("list", it, '"data" is no list') for it in (5, "a", True, {})],
+        *[("bulk", it, '"data" is no object') for it in (None, 5, "a", [])],
+    ],
+    ids=ascii,
+)
+def test_data_of_an_answer_that_are_not_what_was_asked_for_are_an_error(name, data, why):
+    error = failure(answered, {"data": data}, CALLS[name])
+    assert (type(error), error.status_code) == (posthook.PosthookError, 200)
+    assert error.message == f"HTTP 200, but the answer cannot be used: {why}"
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_an_answer_without_data_tells_the_error_it_holds(name):
-    error = raised(lambda: answered({"data": None, "error": "It failed"}, CALLS[name]))
+    error = failure(answered, {"data": None, "error": "It failed"}, CALLS[name])
     assert error.message == "HTTP 200, but the answer cannot be used: It failed"
 
 
-@pytest.mark.parametrize("item", [None, 5, "a", [], {}, {"id": 5}])
-@pytest.mark.parametrize("name", ["list", "list_all"])
-def test_an_item_of_a_list_that_is_no_hook_is_an_error(name, item):
-    error = raised(lambda: answered({"data": [HOOK, item]}, CALLS[name]))
-    assert error.message.endswith("a hook is no object with an id")
+def test_a_hook_in_an_answer_may_have_nothing_but_an_id():
+    assert answered({"data": {"id": "a"}}) == dataclasses.replace(EMPTY_HOOK, id="a")
 
 
 @pytest.mark.parametrize("data", [None, []])
@@ -3491,11 +3130,6 @@ def test_a_bulk_call_gives_the_number_of_hooks(data):
     assert answered({"data": data}, CALLS["bulk"]) == posthook.BulkActionResult(3)
 
 
-@pytest.mark.parametrize("data", [None, [], 3])
-def test_a_bulk_answer_that_is_no_object_is_an_error(data):
-    assert raised(lambda: answered({"data": data}, CALLS["bulk"])).message.endswith("no object")
-
-
 @pytest.mark.parametrize(
     ("status", "body"),
     [(200, b'{"data": {}}'), (200, b""), (200, b"<html>"), (202, b"[]"), (404, b""), (404, b"{}")],
@@ -3511,7 +3145,7 @@ def test_delete_gives_none_for_an_answer_without_content():
 
 
 def test_delete_raises_for_other_statuses():
-    error = raised(lambda: answered({"error": "No"}, lambda hooks: hooks.delete("a"), 403))
+    error = failure(answered, {"error": "No"}, lambda hooks: hooks.delete("a"), 403)
     assert type(error) is posthook.ForbiddenError
 
 
@@ -3523,13 +3157,19 @@ def quota_of(**headers):
     return answered({"data": HOOK}, schedule, 201, **named).quota
 
 
-def test_a_scheduled_hook_has_the_quota():
-    quota = quota_of(limit=100, usage=1, remaining=99, resets_at="2026-04-01T00:00:00.5Z")
-    assert quota == posthook.QuotaInfo(100, 1, 99, utc(2026, 4, 1, 0, 0, 0, 500_000))
-
-
-def test_a_quota_may_be_as_large_as_18_digits():
-    assert quota_of(limit="9" * 18).limit == 10**18 - 1
+@pytest.mark.parametrize(
+    ("headers", "quota"),
+    [
+        (
+            {"limit": 100, "usage": 1, "remaining": 99, "resets_at": "2026-04-01T00:00:00.5Z"},
+            posthook.QuotaInfo(100, 1, 99, utc(2026, 4, 1, 0, 0, 0, 500_000)),
+        ),
+        ({"limit": "9" * 18}, posthook.QuotaInfo(10**18 - 1, 0, 0, None)),
+        ({"usage": 1, "remaining": 2, "resets_at": "2026-04-01T00:00:00Z"}, None),
+    ],
+)
+def test_a_scheduled_hook_has_the_quota_that_the_headers_tell(headers, quota):
+    assert quota_of(**headers) == quota
 
 
 @pytest.mark.parametrize("name", ["Posthook-HookQuota-Limit", "POSTHOOK-HOOKQUOTA-LIMIT"])
@@ -3545,19 +3185,10 @@ def test_a_quota_without_a_readable_limit_is_none(limit):
     assert quota_of(limit=limit, usage=1) is None
 
 
-def test_a_quota_without_a_limit_is_none():
-    assert quota_of(usage=1, remaining=2, resets_at="2026-04-01T00:00:00Z") is None
-
-
-@pytest.mark.parametrize("value", ["", "none", "-1", "1.5"])
-def test_the_rest_of_a_quota_that_is_absent_or_unreadable_is_zero(value):
-    assert quota_of(limit=5) == posthook.QuotaInfo(5, 0, 0, None)
-    assert quota_of(limit=5, usage=value, remaining=value) == posthook.QuotaInfo(5, 0, 0, None)
-
-
-@pytest.mark.parametrize("value", ["", "soon", "1775001600", "2026-04-01", "0001-01-01T00:00:00Z"])
-def test_a_quota_that_does_not_say_readably_when_it_resets_says_none(value):
-    assert quota_of(limit=5, resets_at=value).resets_at is None
+@pytest.mark.parametrize("value", ["", "none", "-1", "1.5", "2026-04-01", "0001-01-01T00:00:00Z"])
+def test_the_rest_of_a_quota_that_is_unreadable_is_zero_or_none(value):
+    quota = quota_of(limit=5, usage=value, remaining=value, resets_at=value)
+    assert quota == posthook.QuotaInfo(5, 0, 0, None)
 
 
 def test_other_calls_have_no_quota():
@@ -3575,24 +3206,13 @@ def test_a_quota_header_that_comes_twice_does_not_hurt():
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
-        ("0", 0.0),
-        ("7", 7.0),
-        (" 120 ", 120.0),
+        *[("0", 0.0), ("7", 7.0), (" 120 ", 120.0), ("9" * 9, 999_999_999.0)],
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0.0),
         ("Thu, 01 Jan 1970 00:16:41 GMT", 1.0),
         ("Thu, 01 Jan 1970 01:00:00 GMT", 2600.0),
-        ("Sun, 32 Nov 1994 08:49:37 GMT", None),
-        ("Sun, 06 Nov 99999 08:49:37 GMT", None),
+        *[(f"Sun, {it} 08:49:37 GMT", None) for it in ("32 Nov 1994", "06 Nov 99999")],
         (f"Sun, 06 Nov {'9' * 20} 08:49:37 GMT", None),
-        ("", None),
-        ("GMT", None),
-        (", , GMT", None),
-        ("-1", None),
-        ("1.5", None),
-        ("soon", None),
-        ("9" * 9, 999_999_999.0),
-        ("9" * 19, None),
-        ("\u0665", None),
+        *[(it, None) for it in ("", "GMT", ", , GMT", "-1", "1.5", "soon", "9" * 19, "\u0665")],
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_an_http_date(value, seconds):
@@ -3603,68 +3223,47 @@ def test_retry_after_is_read_as_seconds_or_as_an_http_date(value, seconds):
 
 def test_retry_after_never_raises():
     choices = random.Random(9110)  # the seed
-    words = [
-        "Sun",
-        ",",
-        " ",
-        "06",
-        "Nov",
-        "1994",
-        "08:49:37",
-        "-",
-        ":",
-        "1",
-        "9" * 20,
-        "\xe9",
-        "+0000",
-    ]
+    words = [" ", *f"Sun , 06 Nov 1994 08:49:37 - : 1 {'9' * 20} \xe9 +0000".split()]
     for _ in range(3000):
         value = "".join(choices.choices(words, k=choices.randrange(9))) + "GMT"
         seconds = posthook._retry_after(posthook._Answer(503, {"retry-after": value}, b""))
         assert seconds is None or seconds >= 0
 
 
-@pytest.mark.parametrize(("status", "name", "code"), STATUSES)
-def test_every_error_of_an_answer_says_how_long_to_wait(status, name, code):
-    error = raised(lambda: answered({"error": "No"}, status=status, retry_after="7"))
-    assert error.retry_after == 7.0
-
-
 # list_all
 
 
 class HooksApi:
-    """``GET /v1/hooks`` as a step of a Script: strict bounds, pages of at most ``cap`` hooks.
+    """``GET /v1/hooks`` as a step of a Script, with strict bounds.
 
     ``times`` are the ``postAt`` of its hooks, in UTC and of any precision; ids are numbers in order
-    of time. ``cursors`` says whether it gives cursors, ``totals`` whether it counts.
+    of time. ``caps`` are the most hooks of its pages, in turn. ``cursors`` says whether it gives
+    cursors, ``total`` is the function that counts all that match, or this page; None: not at all.
     """
 
-    def __init__(self, times, *, cap=1000, cursors=False, totals=True):
+    def __init__(self, times, *, caps=(1000,), cursors=False, total=lambda found, page: len(found)):
         self.hooks = [
             {"id": str(n), "postAt": each} for n, each in enumerate(sorted(times, key=instant))
         ]
-        self.cap, self.cursors, self.totals = cap, cursors, totals
+        self.caps, self.cursors, self.total = itertools.cycle(caps), cursors, total
 
     def __call__(self, request):
         query = dict(urllib.parse.parse_qsl(request.path.partition("?")[2], strict_parsing=True))
         assert (query.pop("sortBy"), query.pop("sortOrder")) == ("postAt", "ASC")
         assert query.keys() <= {"limit", "cursor", "postAtAfter", "postAtBefore"}
         assert 1 <= int(query["limit"]) <= 1000
-        after, before = query.get("postAtAfter"), query.get("postAtBefore")
-        found = [
-            hook
-            for hook in self.hooks
-            if (after is None or instant(hook["postAt"]) > instant(after))
-            and (before is None or instant(hook["postAt"]) < instant(before))
-        ]
+        found = self.between(query.get("postAtAfter", ""), query.get("postAtBefore", "9"))
         assert self.cursors or "cursor" not in query
         start = int(query.get("cursor", 0))
-        end = start + min(int(query["limit"]), self.cap)
-        meta = {"totalItems": len(found)} if self.totals else {}
+        end = start + min(int(query["limit"]), next(self.caps))
+        page = found[start:end]
+        meta = {"totalItems": self.total(found, page)} if self.total else {}
         if self.cursors and end < len(found):
             meta["cursor"] = str(end)
-        return answer({"data": found[start:end], "meta": meta})
+        return answer({"data": page, "meta": meta})
+
+    def between(self, after, before):
+        return [h for h in self.hooks if instant(after) < instant(h["postAt"]) < instant(before)]
 
 
 def instant(text):
@@ -3689,70 +3288,71 @@ def numbers(count):
     return [str(number) for number in range(count)]
 
 
-SIZES = [(0, 1), (1, 1), (3, 1), (9, 10), (10, 10), (11, 10), (20, 10), (25, 10), (100, 100)]
+each_kind_of_server = pytest.mark.parametrize(
+    "server", [{}, {"total": None}, {"cursors": True}], ids=["plain", "no total", "cursors"]
+)
 
 
-@pytest.mark.parametrize("cursors", [False, True])
-@pytest.mark.parametrize("totals", [False, True])
-@pytest.mark.parametrize(("count", "page_size"), SIZES)
-def test_list_all_gives_every_hook_once_in_order(count, page_size, cursors, totals):
-    api = HooksApi(map(second, range(count)), cursors=cursors, totals=totals)
-    assert walked(api, page_size=page_size)[0] == numbers(count)
-
-
-@pytest.mark.parametrize("cursors", [False, True])
-@pytest.mark.parametrize("totals", [False, True])
+@each_kind_of_server
 @pytest.mark.parametrize("page_size", [1, 2, 7, 10, 100])
-@pytest.mark.parametrize("ties", [2, 10, 11, 25])
-def test_list_all_gives_hooks_of_one_time_once(ties, page_size, cursors, totals):
-    times = [second(0), *[second(1)] * ties, second(2), *[second(3)] * ties]
-    api = HooksApi(times, cursors=cursors, totals=totals)
-    assert walked(api, page_size=page_size)[0] == numbers(len(times))
+@pytest.mark.parametrize(
+    "groups",  # hooks of the first second, of the second one, ...
+    [
+        *[[1] * count for count in (0, 1, 3, 9, 10, 11, 20)],
+        *[[1, n, 1, n] for n in (2, 10, 11, 25)],
+    ],
+    ids=str,
+)
+def test_list_all_gives_every_hook_once_in_order(groups, page_size, server):
+    times = [second(number) for number, ties in enumerate(groups) for _ in range(ties)]
+    assert walked(HooksApi(times, **server), page_size=page_size)[0] == numbers(len(times))
 
 
-@pytest.mark.parametrize("ties", [999, 1000])
-def test_list_all_takes_up_to_a_thousand_hooks_of_one_time_without_cursors(ties):
-    api = HooksApi([second(1)] * ties)
-    assert walked(api, page_size=500)[0] == numbers(ties)
+@pytest.mark.parametrize(
+    ("ties", "others", "page_size", "server"),
+    [
+        (999, 0, 500, {}),
+        (1000, 0, 500, {}),
+        (999, 2, 1000, {"total": None}),
+        (2500, 0, 1000, {"cursors": True}),
+    ],
+)
+def test_list_all_takes_a_thousand_hooks_of_one_time_and_more_with_cursors(
+    ties, others, page_size, server
+):
+    api = HooksApi([*[second(1)] * ties, *map(second, range(2, 2 + others))], **server)
+    assert walked(api, page_size=page_size)[0] == numbers(ties + others)
 
 
-def test_list_all_goes_on_after_hundreds_of_hooks_of_one_time():
-    api = HooksApi([*[second(1)] * 999, second(2), second(3)], totals=False)
-    assert walked(api, page_size=1000)[0] == numbers(1001)
-
-
-def test_list_all_takes_thousands_of_hooks_of_one_time_with_cursors():
-    api = HooksApi([second(1)] * 2500, cursors=True)
-    assert walked(api, page_size=1000)[0] == numbers(2500)
-
-
-@pytest.mark.parametrize("totals", [False, True])
-@pytest.mark.parametrize("page_size", [100, 1000])
-def test_list_all_says_so_where_it_would_lose_hooks_of_one_time(page_size, totals):
-    api = HooksApi([second(1)] * 1001, totals=totals)
-    error = raised(lambda: walked(api, page_size=page_size))
-    assert "1000 hooks of one postAt" in error.message
+@pytest.mark.parametrize(
+    ("ties", "page_size", "server", "count"),
+    [
+        (1001, 100, {}, 1000),
+        (1001, 1000, {}, 1000),
+        (1001, 100, {"total": None}, 1000),
+        (1001, 1000, {"total": None}, 1000),
+        (15, 10, {"caps": (10,)}, 10),
+        (15, 100, {"caps": (10,)}, 10),
+    ],
+)
+def test_list_all_says_so_where_it_would_lose_hooks_of_one_time(ties, page_size, server, count):
+    error = failure(walked, HooksApi([second(1)] * ties, **server), page_size=page_size)
+    assert f"{count} hooks of one postAt" in error.message
 
 
 def test_list_all_gives_what_it_has_before_it_says_that_it_cannot_go_on():
     hooks = []
     with Script(HooksApi([second(0), *[second(1)] * 1500])) as server, client(server) as posthooks:
-        error = raised(lambda: hooks.extend(posthooks.hooks.list_all(page_size=1000)))
+        error = failure(hooks.extend, posthooks.hooks.list_all(page_size=1000))
     assert "of one postAt" in error.message
     assert len(server.requests) == 2
 
 
+@pytest.mark.parametrize("caps", [(10,), (10, 5, 7)])
 @pytest.mark.parametrize("page_size", [10, 100, 1000])
-def test_list_all_is_not_stopped_by_pages_that_are_shorter_than_asked_for(page_size):
-    api = HooksApi(map(second, range(35)), cap=10)
+def test_list_all_is_not_stopped_by_pages_that_are_shorter_than_asked_for(page_size, caps):
+    api = HooksApi(map(second, range(35)), caps=caps)
     assert walked(api, page_size=page_size)[0] == numbers(35)
-
-
-@pytest.mark.parametrize("page_size", [10, 100])
-def test_list_all_says_so_where_a_server_s_short_pages_hide_hooks_of_one_time(page_size):
-    api = HooksApi([second(1)] * 15, cap=10)
-    error = raised(lambda: walked(api, page_size=page_size))
-    assert "10 hooks of one postAt" in error.message
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 3, 10])
@@ -3768,27 +3368,13 @@ def test_list_all_keeps_to_bounds_that_are_finer_than_a_microsecond(page_size):
     assert walked(HooksApi(times), page_size=page_size, **bounds)[0] == ["2", "3", "4"]
 
 
-def test_list_all_is_not_stopped_by_pages_that_become_shorter():
-    api = HooksApi(map(second, range(35)))
-    caps = itertools.cycle((10, 5, 7))
-
-    def step(request):
-        api.cap = next(caps)
-        return api(request)
-
-    assert walked(step)[0] == numbers(35)
-
-
-@pytest.mark.parametrize("counts", [lambda page: 1000, len], ids=["every hook", "the page"])
+@pytest.mark.parametrize(
+    "total", [lambda found, page: 1000, lambda found, page: len(page)], ids=["every hook", "page"]
+)
 @pytest.mark.parametrize("count", [0, 3, 25])
-def test_list_all_ends_with_a_server_that_counts_other_than_what_the_filters_match(count, counts):
-    api = HooksApi(map(second, range(count)))
-
-    def step(request):
-        page = json.loads(api(request).partition(b"\r\n\r\n")[2])["data"]
-        return answer({"data": page, "meta": {"totalItems": counts(page)}})
-
-    assert walked(step, page_size=10)[0] == numbers(count)
+def test_list_all_ends_with_a_server_that_counts_other_than_what_the_filters_match(count, total):
+    api = HooksApi(map(second, range(count)), total=total)
+    assert walked(api, page_size=10)[0] == numbers(count)
 
 
 def test_list_all_first_asks_in_order_of_post_at_with_the_filters_as_given():
@@ -3812,15 +3398,19 @@ def test_list_all_first_asks_in_order_of_post_at_with_the_filters_as_given():
     }
 
 
-@pytest.mark.parametrize("page_size", BAD_COUNTS)
-def test_list_all_refuses_other_page_sizes_than_the_service_at_once(refusing, page_size):
-    with pytest.raises(ValueError, match="page_size is a whole number from 1 to 1000"):
-        refusing.list_all(page_size=page_size)
-
-
-def test_list_all_refuses_a_bad_filter_at_once(refusing):
-    with pytest.raises(ValueError, match="timezone-aware"):
-        refusing.list_all(post_at_after=datetime(2026, 1, 1))
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *[
+            ({"page_size": it}, "page_size is a whole number from 1 to 1000")
+            for it in (0, 1001, None)
+        ],
+        ({"post_at_after": datetime(2026, 1, 1)}, "timezone-aware"),
+    ],
+)
+def test_list_all_refuses_what_is_wrong_at_once(refusing, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        refusing.list_all(**arguments)
 
 
 def test_list_all_sends_nothing_before_its_first_step(refusing):
@@ -3836,7 +3426,7 @@ def test_list_all_fetches_a_page_when_it_is_needed():
 
 
 def test_list_all_takes_one_request_for_a_short_page():
-    assert len(walked(HooksApi([second(0)], totals=False))[1]) == 1
+    assert len(walked(HooksApi([second(0)], total=None))[1]) == 1
     assert len(walked(HooksApi([second(0)], cursors=True))[1]) == 1
 
 
@@ -3850,7 +3440,7 @@ def test_list_all_follows_cursors_with_the_same_filters_and_stops_after_the_last
 @pytest.mark.parametrize("ids", ["a", "ab", "abc"])
 def test_list_all_is_not_led_in_a_circle_by_a_cursor(ids):
     pages = itertools.cycle([answer({"data": [{"id": id}], "meta": {"cursor": id}}) for id in ids])
-    error = raised(lambda: walked(lambda _: next(pages)))
+    error = failure(walked, lambda _: next(pages))
     assert error.message == "list_all: the server's cursor leads to nothing new"
 
 
@@ -3858,35 +3448,27 @@ def test_list_all_is_not_led_in_a_circle_by_a_cursor(ids):
 @pytest.mark.parametrize("page_size", [1, 2, 100])
 def test_list_all_ends_whatever_a_server_repeats(page_size, total):
     reply = answer({"data": [HOOK], "meta": {"totalItems": total}})
-    with (
-        Script(reply) as server,
-        client(server) as posthooks,
-        contextlib.suppress(posthook.PosthookError),
-    ):
-        assert [hook.id for hook in posthooks.hooks.list_all(page_size=page_size)] == [HOOK["id"]]
+    with Script(reply) as server, client(server) as posthooks:
+        hooks = posthooks.hooks.list_all(page_size=page_size)
+        with contextlib.suppress(posthook.PosthookError):
+            assert [hook.id for hook in hooks] == [HOOK["id"]]
     assert len(server.requests) <= 3
 
 
 @pytest.mark.parametrize(
     "moment",
-    [
-        None,
-        "",
-        "0001-01-01T00:00:00Z",
-        "0001-01-01T00:00:00+01:00",
-        "9999-12-31T23:59:59-01:00",
-    ],
+    [None, "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"],
 )
 def test_list_all_says_so_where_a_hook_has_no_time_to_go_on_from(moment):
     reply = answer({"data": [{"id": "a", "postAt": moment}]})
-    error = raised(lambda: walked(lambda _: reply, page_size=1))
+    error = failure(walked, lambda _: reply, page_size=1)
     assert error.message == "list_all: the last hook of a page has no usable postAt"
 
 
 def test_list_all_raises_the_error_of_a_later_page_as_it_is():
     api, hooks = HooksApi(map(second, range(20))), []
     with Script(api, answer({"error": "No"}, 403)) as server, client(server) as posthooks:
-        error = raised(lambda: hooks.extend(posthooks.hooks.list_all(page_size=10)))
+        error = failure(hooks.extend, posthooks.hooks.list_all(page_size=10))
     assert (type(error), len(server.requests)) == (posthook.ForbiddenError, 2)
 
 
@@ -3900,15 +3482,14 @@ def test_list_all_gives_every_hook_exactly_once(seed):
     ]
     page_size = choices.choice([1, 2, 3, 7, 50, 100, 1000])
     bounds = choices.choice([{}, {"post_at_after": second(2)}, {"post_at_before": second(2, ".5")}])
-    cursors, totals = choices.random() < 0.3, choices.random() < 0.5
-    api = HooksApi(times, cursors=cursors, totals=totals)
-    expected = [
-        hook["id"]
-        for hook in api.hooks
-        if instant(bounds.get("post_at_after", "")) < instant(hook["postAt"])
-        and instant(hook["postAt"]) < instant(bounds.get("post_at_before", "9"))
-    ]
+    total = choices.choice([None, lambda found, page: len(found)])
+    api = HooksApi(times, cursors=choices.random() < 0.3, total=total)
+    bounded = api.between(bounds.get("post_at_after", ""), bounds.get("post_at_before", "9"))
+    expected = [hook["id"] for hook in bounded]
     assert walked(api, page_size=page_size, **bounds)[0] == expected
+
+
+#
 
 
 # ==================================================================================================
