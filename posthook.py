@@ -891,7 +891,7 @@ def _raw_body(body: object) -> bytes:
 
 
 _REFUSALS = {  # reason -> message
-    "no_key": "No signing key: pass signing_key, or set POSTHOOK_SIGNING_KEY",
+    "no_key": "No signing key provided: pass signing_key, or set POSTHOOK_SIGNING_KEY",
     "missing_header": "Missing Posthook-{} header",
     "bad_timestamp": "Invalid Posthook-Timestamp header: no Unix time in seconds",
     "too_old": "Timestamp too old: signed {} seconds ago",
@@ -1253,8 +1253,10 @@ def _schedule_call(
 ) -> _Call:
     given = [(mode, when) for mode, when in modes.items() if when is not None]
     if len(given) != 1:
-        rule = "Only one" if given else "Exactly one"
-        raise ValueError(f"{rule} scheduling mode: post_in, post_at, or post_at_local + timezone")
+        rule = "Only one scheduling mode allowed"
+        if not given:
+            rule = "Exactly one scheduling mode is required"
+        raise ValueError(f"{rule}: post_in, post_at, or post_at_local + timezone")
     mode, when = given[0]
     body = {"path": _checked_path(path), "data": {} if data is None else data}
     if mode == "post_at_local":
